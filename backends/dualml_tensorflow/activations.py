@@ -1,0 +1,146 @@
+"""Activation functions: the stock Keras layer, unless it rounds constants to float32 or cannot express the function.
+
+Several TensorFlow kernels hold constants in float32 whatever the input's dtype. In float32 that is the
+framework's own arithmetic, and the stock layer is used; in float64 it is an error of 1e-9 to 1e-8, and a layer
+of this module evaluates the formula in full. These layers are registered with Keras, so a saved model that
+holds one reloads wherever ``dualml_tensorflow`` is imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from dualml.spec import activations as spec
+
+ROOT_HALF = math.sqrt(0.5)
+ROOT_TWO_OVER_PI = math.sqrt(2.0 / math.pi)
+
+
+class Elementwise(keras.layers.Layer):  # type: ignore[misc] # keras is untyped
+    """A layer without variables whose output has its input's shape."""
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The input's shape."""
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="dualml")
+class Gelu(Elementwise):
+    """``x (1 + erf(x / sqrt 2)) / 2``, or the tanh form.
+
+    Why not stock: ``tf.nn.gelu`` (``python/ops/nn_ops.py``) takes its constants through ``tf.cast`` of a Python
+    float, which makes them float32 first: 5e-9 (exact form) and 9e-10 (tanh form) off in float64. And no
+    stock layer has a name for the tanh form, which in float32 is ``keras.activations.gelu``'s own here.
+    """
+
+    def __init__(self, approximate: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.approximate = approximate
+
+    def call(self, inputs: Any) -> Any:
+        """Values of the inputs' shape and dtype."""
+        if inputs.dtype == tf.float32:
+            return keras.activations.gelu(inputs, approximate=self.approximate == "tanh")
+        if self.approximate == "tanh":
+            return 0.5 * inputs * (1.0 + tf.tanh(ROOT_TWO_OVER_PI * (inputs + 0.044715 * inputs * inputs * inputs)))
+        return 0.5 * inputs * (1.0 + tf.math.erf(inputs * ROOT_HALF))
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return {**super().get_config(), "approximate": self.approximate}
+
+
+@keras.saving.register_keras_serializable(package="dualml")
+class LeakyRelu(Elementwise):
+    """``x`` where ``x > 0``, else ``negative_slope x``.
+
+    Why not stock: the attribute ``alpha`` of the kernel behind ``tf.nn.leaky_relu`` is a float32, so in float64
+    a slope of 0.01 is 0.00999999977.
+    """
+
+    def __init__(self, negative_slope: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.negative_slope = negative_slope
+
+    def call(self, inputs: Any) -> Any:
+        """Values of the inputs' shape and dtype."""
+        return tf.where(inputs > 0, inputs, self.negative_slope * inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return {**super().get_config(), "negative_slope": self.negative_slope}
+
+
+@keras.saving.register_keras_serializable(package="dualml")
+class Softplus(Elementwise):
+    """``log(1 + exp(beta x)) / beta``, and ``x`` itself where ``beta x > threshold``.
+
+    Why not stock: ``keras.activations.softplus`` has neither setting.
+    """
+
+    def __init__(self, beta: float, threshold: float | str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.beta = beta
+        self.threshold = threshold
+
+    def call(self, inputs: Any) -> Any:
+        """Values of the inputs' shape and dtype."""
+        scaled = self.beta * inputs
+        values = tf.math.softplus(scaled) / self.beta
+        if self.threshold == "none":
+            return values
+        return tf.where(scaled > self.threshold, inputs, values)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return {**super().get_config(), "beta": self.beta, "threshold": self.threshold}
+
+
+def _stock(settings: Any, precision: str, name: str) -> Any:
+    """Kinds that ``keras.activations`` knows by the same name, with nothing to set and no constant to round."""
+    return keras.layers.Activation(settings.kind, name=name, dtype=precision)
+
+
+def _gelu(settings: spec.Gelu, precision: str, name: str) -> Any:
+    if precision == "float32" and settings.approximate == "none":
+        return keras.layers.Activation("gelu", name=name, dtype=precision)  # approximate=False is its default
+    assert settings.approximate is not None
+    return Gelu(settings.approximate, name=name, dtype=precision)
+
+
+def _leaky_relu(settings: spec.LeakyRelu, precision: str, name: str) -> Any:
+    if precision == "float32":
+        return keras.layers.LeakyReLU(settings.negative_slope, name=name, dtype=precision)
+    assert settings.negative_slope is not None
+    return LeakyRelu(settings.negative_slope, name=name, dtype=precision)
+
+
+def _elu(settings: spec.Elu, precision: str, name: str) -> Any:
+    return keras.layers.ELU(settings.alpha, name=name, dtype=precision)
+
+
+def _softplus(settings: spec.Softplus, precision: str, name: str) -> Any:
+    assert settings.beta is not None
+    assert settings.threshold is not None
+    if settings.beta == 1.0 and settings.threshold == "none":
+        return _stock(settings, precision, name)
+    return Softplus(settings.beta, settings.threshold, name=name, dtype=precision)
+
+
+ACTIVATIONS: Mapping[str, Callable[[Any, str, str], Any]] = {
+    spec.Relu.kind: _stock,
+    spec.Tanh.kind: _stock,
+    spec.Sigmoid.kind: _stock,
+    spec.Gelu.kind: _gelu,
+    spec.LeakyRelu.kind: _leaky_relu,
+    spec.Elu.kind: _elu,
+    spec.Silu.kind: _stock,
+    spec.Softplus.kind: _softplus,
+    spec.Softmax.kind: _stock,
+}
+"""For each kind of activation, a function ``(settings, precision, name)`` that makes the layer."""

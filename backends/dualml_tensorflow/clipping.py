@@ -1,0 +1,36 @@
+"""Gradient clipping, after accumulation and before the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from dualml.spec.optimizers import GlobalNorm
+
+
+def clip(gradients: Sequence[Any], settings: GlobalNorm | None) -> list[Any]:
+    """``g <- g min(1, max_norm / (norm + epsilon))`` with the norm over all gradients together.
+
+    With epsilon 0 the factor is evaluated as Keras evaluates ``global_clipnorm``,
+    ``max_norm min(1 / norm, 1 / max_norm)`` (``keras/src/optimizers/base_optimizer.py``, ``clip_by_global_norm``),
+    so that a stock Keras loop is reproduced to the last bit; a gradient of norm 0 stays 0.
+
+    Args:
+        gradients: Dense gradients of one dtype.
+        settings: How; ``None``: not at all.
+
+    Returns:
+        Clipped gradients. All are NaN if the norm is not finite.
+    """
+    if settings is None:
+        return list(gradients)
+    norm = tf.sqrt(tf.reduce_sum(tf.stack([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])))
+    limit = tf.constant(settings.max_norm, norm.dtype)
+    if settings.epsilon:
+        scale = tf.minimum(tf.ones_like(norm), limit / (norm + settings.epsilon))
+    else:
+        scale = limit * tf.minimum(1.0 / norm, 1.0 / limit)
+    scale += norm - norm  # 0, or NaN where the norm is infinite or NaN
+    return [gradient * scale for gradient in gradients]

@@ -1,0 +1,56 @@
+"""Between the neutral layout and Keras': which variable holds which parameter, and which slot variable belongs to it.
+
+The neutral layout is channels last with dense kernels as ``(inputs, units)``. That is Keras' own, so arrays pass as
+they are; the optimizer's slots have their parameter's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dualml.protocol import Array
+from dualml.spec.graph import Graph
+
+BEFORE_SLOTS = 2
+"""A Keras optimizer's variables begin with the iteration count and the learning rate."""
+
+
+def parameter_variables(model: Any, graph: Graph) -> dict[str, Any]:
+    """The Keras variable of each parameter, by neutral name, in the graph's order."""
+    variables = {
+        f"{node.name}.{variable.name}": variable
+        for node in graph.nodes
+        if node.parameters
+        for variable in model.get_layer(node.name).trainable_variables
+    }
+    return {parameter.name: variables[parameter.name] for parameter in graph.parameters}
+
+
+def slot_variables(optimizer: Any, slots: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The Keras variable of each slot and parameter.
+
+    Keras interleaves them: all slots of the first parameter, then all of the second
+    (``keras/src/optimizers/base_optimizer.py``, ``add_optimizer_variables``).
+
+    Args:
+        optimizer: A built optimizer.
+        slots: Names of the slots, in the order in which the optimizer makes them.
+        names: Names of the parameters, in the order in which it was built.
+    """
+    variables = optimizer.variables[BEFORE_SLOTS:]
+    assert len(variables) == len(slots) * len(names), f"{optimizer.name} holds {len(variables)} slot variables"
+    return {slot: dict(zip(names, variables[index :: len(slots)], strict=True)) for index, slot in enumerate(slots)}
+
+
+def to_neutral(variables: Mapping[str, Any]) -> dict[str, Array]:
+    """Copies of variables' values, in the neutral layout."""
+    return {name: np.array(variable.value.numpy()) for name, variable in variables.items()}
+
+
+def assign(variables: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Set variables from arrays in the neutral layout. The arrays hold the variables' names and shapes."""
+    for name, variable in variables.items():
+        variable.assign(np.asarray(arrays[name], dtype=variable.dtype))

@@ -1,0 +1,230 @@
+"""Updates of one network: step by step, or many in one call of a traced function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from dualml.errors import WeightsError
+from dualml.protocol import Arrays, Batch, Masks, State
+from dualml.spec.losses import Loss
+from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.weights import check_weights
+from dualml_tensorflow import layout
+from dualml_tensorflow.clipping import clip as clip_gradients
+from dualml_tensorflow.formulas import Formula
+from dualml_tensorflow.optimizers import build_optimizer
+
+if TYPE_CHECKING:
+    from dualml_tensorflow.network import TensorflowNetwork
+
+Tensors = Mapping[str, Any]
+Piece = tuple[Any, Any, Tensors]
+"""Inputs, targets and masks of some examples."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Data as tensors on the network's device."""
+
+    inputs: Any
+    targets: Any
+
+
+class TensorflowTrainer:
+    """Implements ``dualml.protocol.Trainer``.
+
+    ``step`` and ``run`` are the same function of TensorFlow operations, ``_update``; compiled it is traced, once,
+    with shapes that leave the number of examples open.
+    """
+
+    def __init__(
+        self,
+        network: TensorflowNetwork,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        batch_size: int,
+        update_size: int,
+        clip: GlobalNorm | None,
+        compiled: bool,
+    ) -> None:
+        self.network = network
+        self.loss = loss
+        self.batch_size = batch_size
+        self.update_size = update_size
+        self.clip = clip
+        names, variables = list(network.variables), list(network.variables.values())
+        with network.placement():
+            self._optimizer = build_optimizer(optimizer, network.graph.precision, variables)
+        self._slots = layout.slot_variables(self._optimizer, optimizer.slots, names)
+
+        precision = network.graph.precision
+        targets = network.graph.output_shape[:-1] if loss.target == "class" else network.graph.output_shape
+        data = [network.input_signature(), tf.TensorSpec((None, *targets), network.target_dtype(loss))]
+        masks = network.mask_signature()
+        rate = tf.TensorSpec((), tf.float64)
+        gradients = [tf.TensorSpec(parameter.shape, precision) for parameter in network.graph.parameters]
+        many = [tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.float64)]
+
+        def prepare(function: Callable[..., Any], signature: list[Any], *, xla: bool = False) -> Callable[..., Any]:
+            if not compiled:
+                return function
+            traced: Callable[..., Any] = tf.function(
+                function, input_signature=signature, autograph=False, jit_compile=xla
+            )
+            return traced
+
+        # XLA makes one pass over memory of a formula's dozen (2 ms of 6 per update of the network in
+        # configs/mlp.yaml), but contracts products and sums into fused operations. So a stock optimizer goes without:
+        # with it, a Keras loop written by hand is reproduced to the last bit.
+        xla = isinstance(self._optimizer, Formula) and network.device == "cpu"
+        self._update_parameters = prepare(self._optimize, [gradients], xla=xla)
+        self._apply_function = prepare(self._apply, [gradients, rate])
+        self._step_function = prepare(self._step, [*data, masks, rate])
+        self._run_function = prepare(self._run, [*data, masks, *many])
+
+    @property
+    def optimizer(self) -> Any:
+        """The native Keras optimizer."""
+        return self._optimizer
+
+    def apply(self, gradients: Arrays, lr: float) -> None:
+        """Clip, then do one update; see ``dualml.protocol.Trainer.apply``."""
+        check_weights(gradients, self.network.graph, "gradients")
+        with self.network.placement():
+            tensors = [self.network.tensor(gradients[name]) for name in self.network.variables]
+            self._apply_function(tensors, tf.constant(lr, tf.float64))
+
+    def step(self, batch: Batch, lr: float, *, masks: Masks | None = None) -> float:
+        """One update from one batch; returns its loss before the update."""
+        placed = self.place(batch)
+        with self.network.placement():
+            loss = self._step_function(
+                placed.inputs, placed.targets, self.network.mask_tensors(masks), tf.constant(lr, tf.float64)
+            )
+        return float(loss)
+
+    def place(self, batch: Batch) -> Placed:
+        """Data as tensors, for ``run``."""
+        with self.network.placement():
+            return Placed(self.network.tensor(batch.inputs), self.network.target_tensor(batch.targets, self.loss))
+
+    def run(
+        self, placed: Placed, order: NDArray[np.int64], lrs: NDArray[np.float64], *, masks: Masks | None = None
+    ) -> NDArray[np.float64]:
+        """Many updates in one call; see ``dualml.protocol.Trainer.run``.
+
+        Raises:
+            ValueError: The number of learning rates is not the number of updates.
+        """
+        updates = -(-len(order) // self.update_size)
+        if len(lrs) != updates:
+            raise ValueError(
+                f"{len(order)} examples in updates of {self.update_size} need {updates} learning rates, got {len(lrs)}"
+            )
+        with self.network.placement():
+            losses = self._run_function(
+                placed.inputs,
+                placed.targets,
+                self.network.mask_tensors(masks),
+                tf.constant(np.asarray(order, dtype=np.int64)),
+                tf.constant(np.asarray(lrs, dtype=np.float64)),
+            )
+        return losses.numpy()  # type: ignore[no-any-return]
+
+    def get_state(self) -> State:
+        """The optimizer's memory."""
+        slots = {slot: layout.to_neutral(variables) for slot, variables in self._slots.items()}
+        return State(int(self._optimizer.iterations.numpy()), slots)
+
+    def set_state(self, state: State) -> None:
+        """Replace the optimizer's memory.
+
+        Raises:
+            WeightsError: Names or shapes are not those of the network; nothing was changed.
+        """
+        if set(state.slots) != set(self._slots):
+            raise WeightsError(
+                f"the optimizer's state must hold exactly the slots {sorted(self._slots)}, got {sorted(state.slots)}; "
+                "is it another optimizer's?"
+            )
+        for slot, arrays in state.slots.items():
+            check_weights(arrays, self.network.graph, f"optimizer slot {slot}")
+        for slot, arrays in state.slots.items():
+            layout.assign(self._slots[slot], arrays)
+        self._optimizer.iterations.assign(state.step)
+
+    # What follows works on tensors, eagerly or while it is traced.
+
+    def _apply(self, gradients: list[Any], rate: Any) -> None:
+        """Clip and update; ``rate`` is a float64 scalar."""
+        variable = self._optimizer.learning_rate
+        variable.assign(tf.cast(rate, variable.dtype))
+        self._update_parameters(clip_gradients(gradients, self.clip))
+
+    def _optimize(self, gradients: list[Any]) -> None:
+        """Update by the learning rate that the optimizer holds."""
+        self._optimizer.apply(gradients, list(self.network.variables.values()))
+
+    def _update(self, read: Callable[[Any, Any], Piece], examples: Any, rate: Any) -> Any:
+        """One update; returns its loss before it.
+
+        Args:
+            read: The update's examples from one number up to another.
+            examples: How many it has, int64 scalar.
+            rate: Learning rate, float64 scalar.
+        """
+        count = tf.cast(examples, self.network.graph.precision)
+
+        def piece(start: Any, stop: Any) -> tuple[Any, list[Any]]:
+            loss, _, gradients, _, _ = self.network.differentiate(*read(start, stop), self.loss, count)
+            return loss, gradients
+
+        zero = tf.zeros((), tf.int64)
+        if self.update_size <= self.batch_size:
+            loss, gradients = piece(zero, examples)
+        else:
+
+            def accumulate(start: Any, loss: Any, gradients: list[Any]) -> tuple[Any, Any, list[Any]]:
+                stop = tf.minimum(start + self.batch_size, examples)
+                more, further = piece(start, stop)
+                return stop, loss + more, [item + other for item, other in zip(gradients, further, strict=True)]
+
+            sums = [tf.zeros(variable.shape, variable.dtype) for variable in self.network.variables.values()]
+            _, loss, gradients = tf.while_loop(
+                lambda start, *_: start < examples, accumulate, (zero, tf.zeros((), count.dtype), sums)
+            )
+        self._apply(gradients, rate)
+        return loss
+
+    def _step(self, inputs: Any, targets: Any, masks: Tensors, rate: Any) -> Any:
+        def read(start: Any, stop: Any) -> Piece:
+            return inputs[start:stop], targets[start:stop], {name: mask[start:stop] for name, mask in masks.items()}
+
+        return self._update(read, tf.shape(inputs, out_type=tf.int64)[0], rate)
+
+    def _run(self, inputs: Any, targets: Any, masks: Tensors, order: Any, rates: Any) -> Any:
+        examples = tf.size(order, out_type=tf.int64)
+        updates = tf.size(rates)
+
+        def body(update: Any, losses: Any) -> tuple[Any, Any]:
+            first = tf.cast(update, tf.int64) * self.update_size
+            last = tf.minimum(first + self.update_size, examples)
+
+            def read(start: Any, stop: Any) -> Piece:
+                rows = order[first + start : first + stop]
+                kept = {name: mask[first + start : first + stop] for name, mask in masks.items()}
+                return tf.gather(inputs, rows), tf.gather(targets, rows), kept
+
+            loss = self._update(read, last - first, rates[update])
+            return update + 1, losses.write(update, tf.cast(loss, tf.float64))
+
+        start = (tf.zeros((), tf.int32), tf.TensorArray(tf.float64, size=updates, element_shape=()))
+        _, losses = tf.while_loop(lambda update, _: update < updates, body, start)
+        return losses.stack()

@@ -1,0 +1,208 @@
+"""Training in PyTorch, eager: batches, accumulation, clipping, updates and the optimizer's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dualml.protocol import Arrays, Batch, Masks, State
+from dualml.spec.losses import Loss
+from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.weights import check_weights
+from dualml_torch.clipping import clip_global_norm
+from dualml_torch.losses import batch_loss
+from dualml_torch.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from dualml_torch.network import TorchNetwork
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Data on the network's device.
+
+    Attributes:
+        inputs: Shape ``(examples, *graph.input_shape)``.
+        targets: First axis ``examples``.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class TorchTrainer:
+    """Updates a network's weights by a ``torch.optim`` optimizer, as the protocol's ``Trainer``.
+
+    Args:
+        network: What is trained.
+        loss: What is minimised.
+        settings: The optimizer's settings, every one filled in.
+        batch_size: Most examples in one forward and backward pass.
+        update_size: Most examples in one update.
+        clip: Gradient clipping.
+    """
+
+    def __init__(
+        self,
+        network: TorchNetwork,
+        loss: Loss,
+        settings: Optimizer,
+        batch_size: int,
+        update_size: int,
+        clip: GlobalNorm | None,
+    ) -> None:
+        self._network = network
+        self._loss = loss
+        self._slots = settings.slots
+        self._batch_size = batch_size
+        self._update_size = update_size
+        self._clip = clip
+        self._parameters = list(network.native.parameters())
+        self._optimizer = OPTIMIZERS[settings.kind](settings, self._parameters)
+        self._updates = 0
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The native optimizer."""
+        return self._optimizer
+
+    def apply(self, gradients: Arrays, lr: float) -> None:
+        """Clip the gradients, then do one update with them.
+
+        Args:
+            gradients: For every parameter, neutral name and layout.
+            lr: Learning rate of this update.
+
+        Raises:
+            WeightsError: A name is missing or unknown, or a shape is wrong.
+        """
+        layout = self._network.layout
+        check_weights(gradients, self._network.graph, "gradients")
+        with self._own_gradients():
+            for name, parameter in layout.parameters.items():
+                parameter.grad = layout.to_native(name, gradients[name])
+            self._update(lr)
+
+    def step(self, batch: Batch, lr: float, *, masks: Masks | None = None) -> float:
+        """One update from one batch, in pieces of ``batch_size``; returns its loss before the update.
+
+        Raises:
+            ValueError: The batch is empty, or masks are missing or of a wrong shape.
+        """
+        if not len(batch):
+            raise ValueError("a batch must hold at least one example, got none")
+        placed = self.place(batch)
+        masks_placed = self._network.place_masks(masks, len(batch))
+        with self._training():
+            losses = []
+            for start in range(0, len(batch), self._batch_size):
+                piece = slice(start, start + self._batch_size)
+                given = {name: mask[piece] for name, mask in masks_placed.items()}
+                losses.append(self._backward(placed.inputs[piece], placed.targets[piece], given, len(batch)))
+            self._update(lr)
+        return sum(loss.item() for loss in losses)
+
+    def place(self, batch: Batch) -> Placed:
+        """Data as tensors of their own on the network's device, for ``run``."""
+        network = self._network
+        return Placed(network.place_inputs(batch.inputs), network.place_targets(batch.targets, self._loss))
+
+    def run(
+        self, placed: Placed, order: NDArray[np.int64], lrs: NDArray[np.float64], *, masks: Masks | None = None
+    ) -> NDArray[np.float64]:
+        """One update after another; losses stay on the device until the end.
+
+        Args:
+            placed: What ``place`` returned.
+            order: Rows of the data in the order of their use, shape ``(examples,)``.
+            lrs: Learning rate of each update, shape ``(updates,)``.
+            masks: Row ``i`` of a mask belongs to ``order[i]``.
+
+        Returns:
+            The loss of each update, before it, shape ``(updates,)``, dtype float64.
+
+        Raises:
+            ValueError: There are not as many rates as updates, or masks are missing or of a wrong shape.
+        """
+        updates = -(-len(order) // self._update_size)
+        if len(lrs) != updates:
+            raise ValueError(
+                f"{len(order)} examples in updates of {self._update_size} are {updates} updates, "
+                f"which need as many learning rates; got {len(lrs)}"
+            )
+        rows = torch.tensor(order, dtype=torch.int64, device=self._network.device)
+        masks_placed = self._network.place_masks(masks, len(order))
+        losses: list[list[Tensor]] = []
+        with self._training():
+            for first, lr in zip(range(0, len(order), self._update_size), lrs.tolist(), strict=True):
+                last = min(first + self._update_size, len(order))
+                losses.append([])
+                for start in range(first, last, self._batch_size):
+                    stop = min(start + self._batch_size, last)
+                    piece = rows[start:stop]
+                    inputs, targets = placed.inputs.index_select(0, piece), placed.targets.index_select(0, piece)
+                    given = {name: mask[start:stop] for name, mask in masks_placed.items()}
+                    losses[-1].append(self._backward(inputs, targets, given, last - first))
+                self._update(lr)
+        return _per_update(losses)
+
+    def get_state(self) -> State:
+        """The optimizer's memory."""
+        return State(self._updates, self._network.layout.get_slots(self._optimizer, self._slots))
+
+    def set_state(self, state: State) -> None:
+        """Replace the optimizer's memory.
+
+        Raises:
+            WeightsError: Names or shapes are not those of the network.
+        """
+        self._network.layout.set_slots(self._optimizer, self._slots, state)
+        self._updates = state.step
+
+    def _backward(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], count: int) -> Tensor:
+        """Add the gradients of the examples' summed losses over ``count`` to ``.grad``; returns that loss."""
+        with self._network.masked(masks):
+            loss = batch_loss(self._loss, self._network.native(inputs), targets, count)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _update(self, lr: float) -> None:
+        """Clip ``.grad``, do one update and clear ``.grad``."""
+        if self._clip is not None:
+            clip_global_norm(self._parameters, self._clip)
+        for group in self._optimizer.param_groups:
+            group["lr"] = float(lr)
+        self._optimizer.step()
+        self._updates += 1
+        self._optimizer.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def _own_gradients(self) -> Iterator[None]:
+        """Start from no gradients, and put back those the user's own code may have left on the parameters."""
+        before = [parameter.grad for parameter in self._parameters]
+        try:
+            for parameter in self._parameters:
+                parameter.grad = None
+            yield
+        finally:
+            for parameter, gradient in zip(self._parameters, before, strict=True):
+                parameter.grad = gradient
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        with torch.enable_grad(), self._network.mode(training=True), self._own_gradients():
+            yield
+
+
+def _per_update(losses: list[list[Tensor]]) -> NDArray[np.float64]:
+    """The loss of each update from those of its pieces, brought over at once and added in double precision."""
+    pieces = [loss for update in losses for loss in update]
+    values = iter(torch.stack(pieces).tolist() if pieces else ())
+    return np.array([sum(next(values) for _ in update) for update in losses], dtype=np.float64)

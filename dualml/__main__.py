@@ -1,0 +1,5 @@
+"""``python -m dualml``."""
+
+from dualml.cli.main import main
+
+main()

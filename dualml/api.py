@@ -1,0 +1,340 @@
+"""The Python API: load, build, train, evaluate, predict, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dualml import registry
+from dualml.config import load
+from dualml.data import Dataset, Normalisation, load_data
+from dualml.errors import ConfigError, DataError, Problem
+from dualml.evaluation import evaluate as evaluate_network
+from dualml.protocol import Array, Arrays, Backend, Network
+from dualml.spec.checks import spec_problems
+from dualml.spec.config import Spec
+from dualml.spelling import dotted
+from dualml.training.loop import Training, TrainingInterruptedError, writing
+from dualml.training.progress import Observer, Quiet
+from dualml.training.run_directory import RunDirectory, StoredRun, open_run
+from dualml.weights import initial_weights
+
+if TYPE_CHECKING:
+    from dualml.parity.report import Report
+
+__all__ = ["Run", "build", "compare", "evaluate", "load", "load_dataset", "predict", "train"]
+
+PREDICTION_BATCH = 1024
+"""Examples in one forward pass of ``predict``."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes:
+        spec: The resolved spec.
+        network: The trained model; ``network.native`` is the framework's own.
+        history: A row of metrics for each epoch.
+        test: Loss and metrics on the test split; empty if there is none.
+        normalisation: Scaling of inputs that the training used.
+        class_names: Names of the classes, if known.
+        ended: ``finished`` or ``stopped early``.
+        path: The run directory, if there is one.
+    """
+
+    spec: Spec
+    network: Network
+    history: list[dict[str, Any]]
+    test: dict[str, float]
+    normalisation: Normalisation
+    class_names: tuple[str, ...] | None
+    ended: str
+    path: Path | None = None
+
+    @cached_property
+    def weights(self) -> dict[str, Array]:
+        """The trained weights, neutral names and layout."""
+        return self.network.get_weights()
+
+    def predict(self, inputs: Array) -> Array:
+        """Predictions for raw inputs, which are scaled as the training's were."""
+        return _predict(self.network, inputs, self.normalisation)
+
+
+def checked(spec: Spec) -> Spec:
+    """A spec with every default filled in, refused if its parts do not go together.
+
+    Raises:
+        ConfigError: Holds every problem.
+    """
+    problems = spec_problems(spec)
+    if problems:
+        raise ConfigError([Problem("", dotted(item.location), item.message) for item in problems])
+    return spec.resolved
+
+
+def _backend(spec: Spec, name: str | None) -> tuple[Spec, Backend]:
+    spec = checked(spec if name is None else spec.replace(backend=name))
+    backend = registry.load(spec.backend)
+    registry.check(backend, spec)
+    return spec, backend
+
+
+def build(spec: Spec, backend: str | None = None, *, weights: Arrays | None = None) -> Network:
+    """Build a native model.
+
+    Args:
+        spec: What to build.
+        backend: Where; left out, the spec's own.
+        weights: First weights, neutral names and layout; left out, those of the spec's seed.
+
+    Returns:
+        The network; ``network.native`` is a ``torch.nn.Module`` or ``keras.Model`` that works without dualml.
+
+    Raises:
+        DualmlError: The spec does not fit together, or the backend is missing or cannot do it.
+
+    Example:
+        >>> import dualml
+        >>> spec = dualml.load("configs/mlp.yaml")
+        >>> net = dualml.build(spec, backend="tensorflow")  # doctest: +SKIP
+    """
+    spec, chosen = _backend(spec, backend)
+    return build_in(chosen, spec, weights)
+
+
+def build_in(backend: Backend, spec: Spec, weights: Arrays | None = None) -> Network:
+    """Build a resolved spec in a loaded backend."""
+    first = initial_weights(spec.graph, spec.seed) if weights is None else weights
+    native = spec.randomness == "native"
+    return backend.build(spec.graph, first, device=spec.device, native_randomness=native)
+
+
+def load_dataset(spec: Spec) -> Dataset:
+    """The examples a spec names, checked against its model.
+
+    Raises:
+        DataError: A file or array does not hold what it must.
+        ConfigError: The spec names no data.
+    """
+    if spec.data is None:
+        raise ConfigError([Problem("", "data", "is required to train, for example data: {source: digits}")])
+    output = spec.graph.output_shape
+    return load_data(
+        spec.data,
+        folder=Path(),
+        seed=spec.seed,
+        input_shape=spec.graph.input_shape,
+        target=spec.loss.target,
+        classes=output[-1] if spec.loss.target == "class" else None,
+        output_shape=output,
+    )
+
+
+def train(
+    spec: Spec,
+    backend: str | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Run:
+    """Train a model.
+
+    Args:
+        spec: What to train, on which data, how.
+        backend: Where; left out, the spec's own.
+        out: Run directory to write; left out, the training stays in memory.
+        resume: Go on from the newest checkpoint in ``out``, whichever backend wrote it.
+        observer: Who is told of the progress; left out, nobody.
+        interrupted: Asked now and then whether to stop; the checkpoint is kept.
+
+    Returns:
+        The finished training.
+
+    Raises:
+        DualmlError: The spec, the data, the backend or the directory is not usable, or a loss became NaN.
+    """
+    spec, chosen = _backend(spec, backend)
+    dataset = load_dataset(spec)
+    directory = None if out is None else RunDirectory(Path(out))
+    checkpoints = directory.checkpoints() if directory is not None and resume else []
+    observer = observer or Quiet()
+    training = Training(spec, chosen, dataset, build_in(chosen, spec), directory, observer, interrupted)
+    if checkpoints:
+        training.resume(checkpoints[-1])
+        observer.note(f"going on from {checkpoints[-1]}")
+    elif resume:
+        observer.note(f"no checkpoint in {out}: starting from the beginning")
+    summary = _summary(training)
+    if directory is not None:
+        with writing(directory.path):
+            directory.create(spec)
+            directory.write_summary(summary | {"ended": "running"})
+    try:
+        ended = training.run()
+    except TrainingInterruptedError:
+        if directory is not None:
+            directory.write_summary(summary | {"ended": "interrupted"})
+        raise
+    network, metrics = training.network, spec.metrics or ()
+    test = evaluate_network(network, dataset.test, spec.loss, metrics) if dataset.test is not None else {}
+    if directory is not None:
+        with writing(directory.path):
+            directory.write_model(network.get_weights())
+            directory.write_summary(summary | {"ended": ended, **_outcome(training, test)})
+            if spec.train.tensorboard:
+                from dualml.training.tensorboard import write_logs
+
+                write_logs(directory.path, training.progress.history)
+    return Run(
+        spec,
+        network,
+        training.progress.history,
+        test,
+        _normalisation(dataset),
+        dataset.class_names,
+        ended,
+        directory.path if directory else None,
+    )
+
+
+def _normalisation(dataset: Dataset) -> Normalisation:
+    return dataset.normalisation or Normalisation()
+
+
+def _summary(training: Training) -> dict[str, Any]:
+    dataset = training.dataset
+    return {
+        "format": "dualml.run/1",
+        "backend": training.backend.name,
+        "versions": training.backend.versions(),
+        "data": {
+            "fingerprint": training.fingerprint,
+            "sizes": {name: len(split) for name, split in dataset.splits().items()},
+            "normalisation": _normalisation(dataset).to_dict(),
+            "class_names": list(dataset.class_names) if dataset.class_names else None,
+        },
+    }
+
+
+def _outcome(training: Training, test: Mapping[str, float]) -> dict[str, Any]:
+    progress = training.progress
+    return {
+        "epochs": progress.epoch,
+        "steps": progress.step,
+        "best": {
+            "metric": training.spec.train.checkpoints.best,
+            "value": progress.best,
+            "epoch": progress.best_epoch or None,
+        },
+        "test": dict(test),
+        "seconds": sum(row["seconds"] for row in progress.history),
+    }
+
+
+def _stored(run: str | Path | StoredRun, backend: str | None) -> tuple[StoredRun, Network]:
+    stored = run if isinstance(run, StoredRun) else open_run(run)
+    return stored, build(stored.spec, backend, weights=stored.weights())
+
+
+def evaluate(run: str | Path, backend: str | None = None, *, split: str = "test") -> dict[str, float]:
+    """Loss and metrics of a finished run on one of its splits, in either backend.
+
+    Args:
+        run: A run directory.
+        backend: Where; left out, the backend it was trained in.
+        split: ``test``, ``validation`` or ``train``.
+
+    Returns:
+        ``loss`` and each metric by name.
+
+    Raises:
+        DualmlError: The run or its data is not usable, or there is no such split.
+    """
+    stored, network = _stored(run, backend)
+    splits = load_dataset(stored.spec).splits()
+    if split not in splits:
+        raise DataError(f"{run}: has no {split} split; it has {', '.join(splits)}")
+    return evaluate_network(network, splits[split], stored.spec.loss, stored.spec.metrics or ())
+
+
+def predict(run: str | Path, inputs: Array, backend: str | None = None) -> Array:
+    """Predictions of a finished run: softmax probabilities for a classifier.
+
+    Args:
+        run: A run directory.
+        inputs: Raw examples, shape ``(examples, *input)`` or any with as many values for each example; they are
+            scaled as the training's were.
+        backend: Where; left out, the backend it was trained in.
+
+    Returns:
+        Shape ``(examples, *output)``, dtype of the run's precision.
+
+    Raises:
+        DataError: The inputs do not fit the model.
+    """
+    stored, network = _stored(run, backend)
+    return _predict(network, inputs, stored.normalisation)
+
+
+def _predict(network: Network, inputs: Array, normalisation: Normalisation) -> Array:
+    prepared = prepare_inputs(inputs, network, normalisation)
+    pieces = [prepared[start : start + PREDICTION_BATCH] for start in range(0, len(prepared), PREDICTION_BATCH)]
+    return np.concatenate([network.predict(piece) for piece in pieces])
+
+
+def prepare_inputs(inputs: Array, network: Network, normalisation: Normalisation) -> Array:
+    """Raw examples as the model takes them: checked, scaled, in its shape and precision.
+
+    Raises:
+        DataError: They are not numbers, not finite, or do not have the model's number of values.
+    """
+    inputs = np.asarray(inputs)
+    shape = network.graph.input_shape
+    if inputs.dtype.kind not in "iufb":
+        raise DataError(f"inputs must be numbers, got an array of {inputs.dtype}")
+    if inputs.ndim == 0 or len(inputs) == 0:
+        raise DataError("inputs must hold at least one example, got none")
+    if inputs[0].size != np.prod(shape):
+        raise DataError(
+            f"inputs must have {int(np.prod(shape))} values for each example (shape {list(shape)}), "
+            f"got an array of shape {list(inputs.shape)}; its first axis counts examples"
+        )
+    finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+    if not finite.all():
+        raise DataError(f"inputs must be finite, but example {int(np.argmin(finite))} (from 0) holds NaN or infinity")
+    prepared = normalisation.apply(inputs, network.graph.precision)
+    return np.ascontiguousarray(prepared).reshape(len(inputs), *shape)
+
+
+def compare(
+    left: Spec | str | Path,
+    right: Spec | str | Path | None = None,
+    *,
+    backends: Sequence[str] = ("torch", "tensorflow"),
+    steps: int = 20,
+    processes: bool = False,
+) -> Report:
+    """Cross-check two backends on one spec, or two finished runs.
+
+    Args:
+        left: A spec, a config file or a run directory.
+        right: The other run directory; left out, ``left`` is run in both ``backends``.
+        backends: The two sides of one spec.
+        steps: Updates of the free-running trajectory.
+        processes: Give each side a process of its own; otherwise both run in this one.
+
+    Returns:
+        The report; ``report.verdict`` is ``equal``, ``different`` or ``undecided``.
+    """
+    from dualml.parity.compare import compare as run_comparison
+
+    return run_comparison(left, right, backends=tuple(backends), steps=steps, processes=processes)

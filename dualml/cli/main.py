@@ -1,0 +1,158 @@
+"""The command line: parses, calls the Python API, prints. Heavy imports happen in the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dualml.errors import DualmlError
+
+DONE, DIFFERS, WRONG_INPUT, UNDECIDED = 0, 1, 2, 3
+"""Exit codes: done and parity holds; parity differs; the user's input is wrong; undecided."""
+
+app = typer.Typer(
+    name="dualml",
+    help="One model, two frameworks, proven equal: PyTorch and Keras/TensorFlow from one spec.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Config file (YAML).")]
+Backend = Annotated[str | None, typer.Option(help="torch, tensorflow or a third party's name; left out, the config's.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: --set train.epochs=5.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is stdout.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from dualml import __version__
+
+        print(f"dualml {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """One model, two frameworks, proven equal."""
+
+
+@app.command()
+def train(
+    config: Config,
+    backend: Backend = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory; left out, runs/<config>-<backend>.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint, of either backend.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs too.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model and write a run directory."""
+    from dualml.cli.train import run_train
+
+    if tensorboard:
+        overrides = [*(overrides or ()), "train.tensorboard=true"]
+    run_train(config, backend, overrides or (), out, resume=resume, quiet=quiet)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    backend: Backend = None,
+    split: Annotated[Literal["test", "validation", "train"], typer.Option(help="Which examples.")] = "test",
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Loss and metrics of a run on held-back examples, in either backend."""
+    from dualml.cli.inference import run_evaluate
+
+    run_evaluate(run, backend, split, json_file, quiet=quiet)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    inputs: Annotated[Path, typer.Argument(metavar="INPUT.npy", help="Raw examples; the first axis counts them.")],
+    out: Annotated[Path, typer.Option(metavar="PROBS.npy", help="Where the probabilities are written.")],
+    backend: Backend = None,
+    quiet: Quiet = False,
+) -> None:
+    """Softmax probabilities of a run for new examples."""
+    from dualml.cli.inference import run_predict
+
+    run_predict(run, inputs, out, backend, quiet=quiet)
+
+
+@app.command()
+def compare(
+    left: Annotated[Path, typer.Argument(metavar="CONFIG|RUN_A", help="Config file, or a finished run.")],
+    right: Annotated[Path | None, typer.Argument(metavar="[RUN_B]", help="The other finished run.")] = None,
+    backends: Annotated[
+        str, typer.Option(metavar="LEFT,RIGHT", help="The two sides of a config.")
+    ] = "torch,tensorflow",
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(min=1, help="Updates of the free-running trajectory.")] = 20,
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Cross-check both backends on one config, or two runs; exit 0: equal, 1: different, 3: undecided."""
+    from dualml.cli.compare import run_compare
+
+    raise typer.Exit(run_compare(left, right, backends, overrides or (), steps, json_file, quiet=quiet))
+
+
+@app.command()
+def describe(config: Config, overrides: Overrides = None, json_file: Json = None) -> None:
+    """The resolved config with shapes and parameter counts; imports no framework."""
+    from dualml.cli.describe import run_describe
+
+    run_describe(config, overrides or (), json_file)
+
+
+@app.command()
+def backends(json_file: Json = None) -> None:
+    """What is installed and what each backend can do."""
+    from dualml.cli.describe import run_backends
+
+    run_backends(json_file)
+
+
+@app.command()
+def schema() -> None:
+    """JSON Schema of config files, for editors."""
+    from dualml.cli.describe import run_schema
+
+    run_schema()
+
+
+def main() -> None:
+    """Run the command line; what the user got wrong is one message on stderr and exit code 2."""
+    try:
+        app()
+    except DualmlError as error:
+        print(f"dualml: {error}", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
+    except MemoryError as error:
+        print(f"dualml: not enough memory: {error}; use a smaller model or batch", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
+    except KeyboardInterrupt:
+        print("dualml: interrupted", file=sys.stderr)
+        sys.exit(WRONG_INPUT)
+    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong
+        sys.stderr.close()
+        sys.exit(DONE)

@@ -1,0 +1,29 @@
+"""Where results go: JSON to a file or stdout, tables to the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from dualml.errors import RunError
+from dualml.weights import write_text
+
+
+def write_json(target: str | None, value: Any) -> None:
+    """Write a value as JSON to a file, or to stdout for ``-``; ``None`` writes nothing.
+
+    Raises:
+        RunError: The file cannot be written.
+    """
+    if target is None:
+        return
+    text = json.dumps(value, indent=2) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        write_text(Path(target), text)
+    except OSError as error:
+        raise RunError(f"--json {target}: cannot be written: {error.strerror}; choose another file") from None

@@ -1,0 +1,134 @@
+"""The two presets: what each framework means where a spec leaves something unsaid.
+
+One row per class of settings, one column per framework. Resolving a spec replaces every ``None`` by the
+value found here, so afterwards no framework default is in play. Sources: the constructors' defaults of
+PyTorch 2.13 and Keras 3.15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from dualml.spec.activations import Elu, Gelu, LeakyRelu, Softplus
+from dualml.spec.base import Settings
+from dualml.spec.config import Spec
+from dualml.spec.graph import layer_names
+from dualml.spec.initializers import FanInUniform, GlorotUniform, Zeros
+from dualml.spec.layers import Dense
+from dualml.spec.optimizers import Adam, AdamW, GlobalNorm, Sgd
+
+Preset = Mapping[type[Settings], Mapping[str, Any]]
+
+TORCH: Preset = {
+    Dense: {"kernel_initializer": FanInUniform(), "bias_initializer": FanInUniform()},
+    Gelu: {"approximate": "none"},
+    LeakyRelu: {"negative_slope": 0.01},
+    Elu: {"alpha": 1.0},
+    Softplus: {"beta": 1.0, "threshold": 20.0},
+    Sgd: {
+        "lr": 1e-3,
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "decay": "coupled",
+        "lr_in_momentum": False,
+    },
+    Adam: {
+        "lr": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "epsilon_placement": "corrected",
+        "weight_decay": 0.0,
+        "decay": "coupled",
+    },
+    AdamW: {
+        "lr": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-8,
+        "epsilon_placement": "corrected",
+        "weight_decay": 1e-2,
+        "decay": "decoupled",
+    },
+    GlobalNorm: {"epsilon": 1e-6},
+}
+
+KERAS: Preset = {
+    Dense: {"kernel_initializer": GlorotUniform(), "bias_initializer": Zeros()},
+    Gelu: {"approximate": "none"},
+    LeakyRelu: {"negative_slope": 0.2},  # the activation's default; keras.layers.LeakyReLU has 0.3
+    Elu: {"alpha": 1.0},
+    Softplus: {"beta": 1.0, "threshold": "none"},
+    Sgd: {
+        "lr": 1e-2,
+        "momentum": 0.0,
+        "nesterov": False,
+        "weight_decay": 0.0,
+        "decay": "decoupled",
+        "lr_in_momentum": True,
+    },
+    Adam: {
+        "lr": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-7,
+        "epsilon_placement": "uncorrected",
+        "weight_decay": 0.0,
+        "decay": "decoupled",
+    },
+    AdamW: {
+        "lr": 1e-3,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "epsilon": 1e-7,
+        "epsilon_placement": "uncorrected",
+        "weight_decay": 4e-3,
+        "decay": "decoupled",
+    },
+    GlobalNorm: {"epsilon": 0.0},
+}
+
+PRESETS: Mapping[str, Preset] = {"torch": TORCH, "keras": KERAS}
+
+_Settings = TypeVar("_Settings", bound=Settings)
+
+
+def fill(settings: _Settings, preset: Preset) -> _Settings:
+    """A copy of some settings with every ``None`` the preset knows about filled in, at any depth."""
+    unsaid = preset.get(type(settings), {})
+    changes: dict[str, Any] = {}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if value is None and name in unsaid:
+            value = unsaid[name]
+        changes[name] = _fill_value(value, preset)
+    return type(settings)(**changes)
+
+
+def _fill_value(value: Any, preset: Preset) -> Any:
+    if isinstance(value, Settings):
+        return fill(value, preset)
+    if isinstance(value, tuple):
+        return tuple(_fill_value(item, preset) for item in value)
+    return value
+
+
+def resolve(spec: Spec) -> Spec:
+    """A spec with every default written out.
+
+    Example:
+        >>> from dualml import Adam, CrossEntropy, Dense, Model, Spec
+        >>> model = Model(input=(4,), layers=[Dense(2)])
+        >>> spec = Spec(conventions="keras", model=model, loss=CrossEntropy(), optimizer=Adam())
+        >>> resolve(spec).optimizer.epsilon
+        1e-07
+    """
+    filled = fill(spec, PRESETS[spec.conventions])
+    layers = tuple(
+        layer.model_copy(update={"name": name})
+        for layer, name in zip(filled.model.layers, layer_names(filled.model), strict=True)
+    )
+    model = filled.model.model_copy(update={"layers": layers})
+    return filled.replace(model=model, metrics=filled.metrics if filled.metrics is not None else spec.loss.metrics)

@@ -1,0 +1,121 @@
+"""Each recorded array against the float64 reference, in units of its own rounding bound.
+
+``rho = |recorded - reference| / bound``, where the reference is evaluated from what the side itself recorded
+just before (a node's inputs, its output's gradient, the state before the update). So an error is charged to
+the node that made it, and ``rho <= 1`` is certified agreement: no tolerance is chosen anywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dualml import reference
+from dualml.parity.records import Key, Record
+from dualml.protocol import Array, Batch, Gradients, State
+from dualml.spec.config import Spec
+from dualml.spec.graph import INPUT
+from dualml.training.plan import dropout_masks
+
+LIMIT = 1.0
+"""The largest rho a correct implementation can have."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How one recorded array compares with the reference.
+
+    Attributes:
+        rho: Largest error in units of its bound; infinite where one of the two alone is finite.
+        undefined: Values that are not finite in the reference either, and so were not judged.
+    """
+
+    rho: float
+    undefined: int = 0
+
+
+def judge(record: Record, spec: Spec, update_size: int) -> dict[Key, Judgement]:
+    """Judge everything recorded in one update.
+
+    Args:
+        record: A full record.
+        spec: The resolved spec, in the precision of the record.
+        update_size: Most examples in one update, for the random masks.
+
+    Returns:
+        A judgement for each forward, loss, backward, update, state and prediction array.
+    """
+    graph, arrays = spec.graph, record.arrays
+    unit = reference.unit_roundoff(spec.precision)
+    weights = record.parameters("before")
+    batch = Batch(arrays[Key("input", INPUT, "inputs")], arrays[Key("input", INPUT, "targets")])
+    masks = dropout_masks(graph, spec, record.step - 1, len(batch), update_size)
+    values = {node.name: arrays[Key("forward", node.name, "training")] for node in graph.nodes}
+    found: dict[Key, Judgement] = {}
+
+    def compare(key: Key, wanted: Array, bound: Array) -> None:
+        # The reference rounds as well, by about the same bound in float64: it enters once more there.
+        found[key] = _judgement(arrays[key], wanted, bound * (2.0 if spec.precision == "float64" else 1.0))
+
+    for node in graph.nodes:
+        for tensor, training in (("inference", False), ("training", True)):
+            sources = [batch.inputs if name == INPUT else arrays[Key("forward", name, tensor)] for name in node.inputs]
+            mask = (masks or {}).get(node.name) if training else None
+            wanted = reference.node_forward(node, weights, sources, training=training, mask=mask)
+            bound = reference.forward_bound(node, weights, sources, training=training, mask=mask, unit=unit)
+            compare(Key("forward", node.name, tensor), wanted, bound)
+
+    outputs = values[graph.output]
+    losses = reference.example_losses(spec.loss, outputs, batch.targets)
+    compare(
+        Key("loss", graph.output, "examples"),
+        losses,
+        reference.example_losses_bound(spec.loss, outputs, batch.targets, unit),
+    )
+    compare(
+        Key("loss", graph.output, "value"),
+        np.array(reference.loss_value(spec.loss, outputs, batch.targets)),
+        np.array(reference.loss_value_bound(spec.loss, outputs, batch.targets, unit=unit)),
+    )
+
+    passed_on = {name: arrays[Key("backward", name, "gradient")] for name in (INPUT, *values)}
+    parameters = {item.name: arrays[Key("backward", *item.name.rsplit(".", 1))] for item in graph.parameters}
+    recorded = Gradients(0.0, losses, parameters, values, passed_on)
+    local = reference.local_gradients(graph, weights, batch, spec.loss, recorded, masks=masks, unit=unit)
+    for name, gradient in local.values.items():
+        compare(Key("backward", name, "gradient"), gradient, local.value_bounds[name])
+    for name, gradient in local.parameters.items():
+        compare(Key("backward", *name.rsplit(".", 1)), gradient, local.parameter_bounds[name])
+
+    state = State(record.facts["optimizer_step"], record.slots("before_state"))
+    arguments = (spec.optimizer, spec.train.clip, weights, parameters, state, record.lr)
+    moved, after = reference.apply(*arguments)
+    bounds, slot_bounds = reference.apply_bounds(*arguments, unit=unit)
+    for name, wanted in moved.items():
+        compare(Key("update", *name.rsplit(".", 1)), wanted, bounds[name])
+    for slot, slot_arrays in after.slots.items():
+        for name, wanted in slot_arrays.items():
+            node_name, role = name.rsplit(".", 1)
+            compare(Key("state", node_name, f"{slot}.{role}"), wanted, slot_bounds[slot][name])
+
+    # Softmax is judged on the side's own outputs after the update; the layers before it are the forward rung's.
+    logits = arrays[Key("prediction", graph.output, "output")]
+    compare(
+        Key("prediction", graph.output, graph.prediction),
+        reference.predictions(graph.prediction, logits),
+        reference.predictions_bound(graph.prediction, logits, unit),
+    )
+    return found
+
+
+def _judgement(recorded: Array, wanted: Array, bound: Array) -> Judgement:
+    if recorded.shape != wanted.shape:
+        return Judgement(float("inf"))
+    values, wanted, bound = (np.atleast_1d(array).astype(np.float64) for array in (recorded, wanted, bound))
+    defined = np.isfinite(wanted) & np.isfinite(bound)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rho = np.abs(values - wanted) / bound
+    rho[~np.isfinite(values)] = np.inf  # NaN would pass every comparison with a limit
+    rho = rho[defined]
+    return Judgement(float(rho.max()) if rho.size else 0.0, int(defined.size - defined.sum()))

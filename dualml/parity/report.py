@@ -1,0 +1,171 @@
+"""The report of a comparison: ``dualml.report/1``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dualml.parity.judge import LIMIT
+from dualml.parity.records import PHASES
+
+SCHEMA = "dualml.report/1"
+
+Verdict = Literal["equal", "different", "undecided"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One array compared at one step.
+
+    Attributes:
+        step: Number of the update, counted from 1; 0 is before the first.
+        phase: Rung of the ladder.
+        node: Node of the graph.
+        tensor: What of it.
+        precision: Number format both sides worked in.
+        run: ``resynchronised``: both sides started the step from the same state; ``free``: each from its own.
+        max_abs: Largest absolute difference between the two sides.
+        units: Largest rho of the two sides against the reference; ``None`` if the array is not judged.
+        left: The left side's rho.
+        right: The right side's rho.
+        limit: What ``units`` may be at most; 0 where the arrays must be the same bits.
+        ok: Whether it holds; ``None`` if it is not judged.
+    """
+
+    step: int
+    phase: str
+    node: str
+    tensor: str
+    precision: str
+    run: Literal["resynchronised", "free"]
+    max_abs: float
+    units: float | None = None
+    left: float | None = None
+    right: float | None = None
+    limit: float | None = None
+    ok: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {name: number(value) if isinstance(value, float) else value for name, value in vars(self).items()}
+
+
+def number(value: float | None) -> float | str | None:
+    """A number as JSON can hold it: ``"inf"`` and ``"nan"`` become text."""
+    if value is None or math.isfinite(value):
+        return value
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why the two differ.
+
+    Attributes:
+        id: From the published list, or ``unknown``.
+        confirmed: Whether nothing else can explain it.
+        left: What the left side has.
+        right: What the right side has.
+        evidence: How it is known.
+        fix: What to do, by framework.
+    """
+
+    id: str
+    confirmed: bool
+    left: Any
+    right: Any
+    evidence: str
+    fix: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a comparison found.
+
+    Attributes:
+        verdict: ``equal``, ``different`` or ``undecided``.
+        kind: ``rounding``, ``semantic``, or ``None`` if every bit is the same.
+        first_divergence: Step, phase, node and tensor of the first check that fails.
+        deviates: Which side is off, judged by the float64 reference.
+        cause: Why.
+        checks: Everything that was compared.
+        coverage: How much was compared, and what was not and why.
+        precision_scaling: Differences in both precisions, and the ratio in bits.
+        largest: The largest differences of the free run, by precision.
+        held_back: Predictions and metrics on held-back examples at the end, by precision.
+        environment: Versions and settings of both sides.
+        replay: The command that repeats it.
+        seconds: How long it took.
+        reasons: Why the verdict is ``undecided``.
+        runs: What the stored results of two finished runs say; ``None`` for a config.
+    """
+
+    verdict: Verdict
+    kind: Literal["rounding", "semantic"] | None
+    first_divergence: dict[str, Any] | None
+    deviates: Literal["left", "right", "both", "unknown"] | None
+    cause: Cause | None
+    checks: tuple[Check, ...]
+    coverage: Mapping[str, Any]
+    precision_scaling: Mapping[str, float | None]
+    largest: Mapping[str, Mapping[str, float]]
+    held_back: Mapping[str, Mapping[str, Any]]
+    environment: Mapping[str, Any]
+    replay: str
+    seconds: float
+    reasons: tuple[str, ...] = ()
+    runs: Mapping[str, Any] | None = None
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that fail, the first divergence first."""
+        return tuple(sorted((check for check in self.checks if check.ok is False), key=ladder_position))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, ready for JSON."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "kind": self.kind,
+            "first_divergence": self.first_divergence,
+            "deviates": self.deviates,
+            "cause": None if self.cause is None else dict(vars(self.cause)),
+            "checks": [check.to_dict() for check in self.checks],
+            "coverage": dict(self.coverage),
+            "precision_scaling": {key: number(value) for key, value in self.precision_scaling.items()},
+            "largest": plain(self.largest),
+            "held_back": plain(self.held_back),
+            "environment": dict(self.environment),
+            "replay": self.replay,
+            "seconds": self.seconds,
+            "reasons": list(self.reasons),
+            "runs": plain(self.runs),
+        }
+
+    def show(self) -> None:
+        """Print the card."""
+        from dualml.parity.card import card
+
+        print(card(self))
+
+
+def plain(value: Any) -> Any:
+    """Nested mappings and sequences with every number as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return number(value) if isinstance(value, float) else value
+
+
+def ladder_position(check: Check) -> tuple[int, int, int]:
+    """Where a check stands on the ladder: by step, then phase; float64 decides before float32."""
+    return check.step, PHASES.index(check.phase), 0 if check.precision == "float64" else 1
+
+
+def worst(checks: Iterable[Check]) -> float | None:
+    """The largest rho of some checks that are judged against the reference."""
+    units = [check.units for check in checks if check.units is not None and check.limit == LIMIT]
+    return max(units, default=None)

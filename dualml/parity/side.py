@@ -1,0 +1,178 @@
+"""One side of a comparison: a spec in a backend, advanced step by step and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from dualml import registry
+from dualml.data import Dataset, Split
+from dualml.evaluation import evaluate
+from dualml.parity.records import Key, Record, parameter_keys, state_keys
+from dualml.protocol import Array, Batch, State
+from dualml.spec.config import Spec
+from dualml.spec.graph import INPUT
+from dualml.training.plan import Plan, dropout_masks
+from dualml.weights import initial_weights
+
+PROBE = "probe"
+"""Name of the tensor with predictions for the probe examples."""
+PROBE_ROWS = 64
+"""Held-back examples whose predictions are recorded at every step."""
+PREDICTION_ROWS = 10_000
+"""Most held-back examples whose predictions are recorded at the end."""
+
+
+class Side(Protocol):
+    """What the comparison asks of a side, in this process or in one of its own."""
+
+    def start(self, precision: Literal["float32", "float64"]) -> Record:
+        """Build the model and record its first state (step 0)."""
+
+    def advance(self, count: int) -> list[Record]:
+        """Do updates of the free run; each record holds the loss, the weights after it and probe predictions."""
+
+    def full(self) -> Record:
+        """Do one update of the free run and record everything in it, and the state before it."""
+
+    def resynchronised(self, before: Record) -> Record:
+        """From the state recorded by the other side before an update, do that update and record everything.
+
+        The free run stays where it was.
+        """
+
+    def finish(self) -> Record:
+        """Record predictions on held-back examples, and metrics."""
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, versions and data of the side."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
+def held_back(dataset: Dataset) -> Split:
+    """The examples predictions are compared on: the test split, or the best there is."""
+    return dataset.test or dataset.validation or dataset.train
+
+
+class LocalSide:
+    """A side in this process.
+
+    Args:
+        spec: The spec; its ``backend`` says where.
+        dataset: Its examples.
+    """
+
+    def __init__(self, spec: Spec, dataset: Dataset) -> None:
+        self.spec = spec.resolved
+        self.backend = registry.load(spec.backend)
+        registry.check(self.backend, self.spec)
+        self.dataset = dataset
+
+    def start(self, precision: Literal["float32", "float64"]) -> Record:
+        self.spec = self.spec.replace(precision=precision).resolved
+        self.plan = Plan(self.spec, len(self.dataset.train))
+        graph = self.spec.graph
+        first = initial_weights(graph, self.spec.seed)
+        self.network = self.backend.build(graph, first, device=self.spec.device)
+        train = self.spec.train
+        self.trainer = self.network.trainer(
+            self.spec.loss,
+            self.spec.optimizer,
+            batch_size=train.batch_size,
+            update_size=self.plan.update_size,
+            clip=train.clip,
+        )
+        self.step = 0
+        rows = np.arange(min(PROBE_ROWS, len(held_back(self.dataset))))
+        self.probe, _ = held_back(self.dataset).gather(rows, precision)
+        arrays = parameter_keys("init", self.network.get_weights())
+        arrays |= state_keys(self.trainer.get_state())
+        arrays |= {Key("input", INPUT, "probe"): self.probe}
+        return Record(0, arrays)
+
+    def batch(self, step: int) -> tuple[Batch, dict[str, Array] | None, float]:
+        """Examples, masks and learning rate of an update (counted from 0)."""
+        rows = self.plan.batch_order(step)
+        batch = Batch(*self.dataset.train.gather(rows, self.spec.precision))
+        masks = dropout_masks(self.spec.graph, self.spec, step, len(rows), self.plan.update_size)
+        return batch, masks, float(self.plan.rates(step, 1)[0])
+
+    def advance(self, count: int) -> list[Record]:
+        return [self._light() for _ in range(count)]
+
+    def _light(self) -> Record:
+        batch, masks, lr = self.batch(self.step)
+        loss = self.trainer.step(batch, lr, masks=masks)
+        self.step += 1
+        arrays = parameter_keys("update", self.network.get_weights())
+        arrays[Key("loss", self.spec.graph.output, "value")] = np.array(loss)
+        arrays[Key("prediction", self.spec.graph.output, PROBE)] = self.network.predict(self.probe)
+        return Record(self.step, arrays, lr)
+
+    def full(self) -> Record:
+        record = self._observed(self.step)
+        self.step += 1
+        return record
+
+    def _observed(self, step: int) -> Record:
+        """One update with everything in it recorded."""
+        graph = self.spec.graph
+        batch, masks, lr = self.batch(step)
+        weights, state = self.network.get_weights(), self.trainer.get_state()
+        nodes = [node.name for node in graph.nodes]
+        inference = self.network.forward(batch.inputs, taps=nodes)
+        gradients = self.network.gradients(batch, self.spec.loss, masks=masks, taps=[INPUT, *nodes])
+        self.trainer.apply(gradients.parameters, lr)
+        arrays: dict[Key, Array] = {
+            Key("input", INPUT, "inputs"): batch.inputs,
+            Key("input", INPUT, "targets"): batch.targets,
+            Key("loss", graph.output, "value"): np.array(gradients.loss),
+            Key("loss", graph.output, "examples"): gradients.example_losses,
+        }
+        arrays |= parameter_keys("before", weights)
+        arrays |= state_keys(state, "before_state")
+        arrays |= {Key("forward", name, "inference"): inference[name] for name in nodes}
+        arrays |= {Key("forward", name, "training"): gradients.values[name] for name in nodes}
+        arrays |= {Key("backward", name, "gradient"): gradients.values_gradients[name] for name in [INPUT, *nodes]}
+        arrays |= parameter_keys("backward", gradients.parameters)
+        arrays |= parameter_keys("update", self.network.get_weights())
+        arrays |= state_keys(self.trainer.get_state())
+        arrays[Key("prediction", graph.output, "output")] = self.network.forward(batch.inputs)[graph.output]
+        arrays[Key("prediction", graph.output, graph.prediction)] = self.network.predict(batch.inputs)
+        arrays[Key("prediction", graph.output, PROBE)] = self.network.predict(self.probe)
+        return Record(step + 1, arrays, lr, {"optimizer_step": state.step})
+
+    def resynchronised(self, before: Record) -> Record:
+        weights, state = self.network.get_weights(), self.trainer.get_state()
+        try:
+            self.network.set_weights(before.parameters("before"))
+            self.trainer.set_state(State(before.facts["optimizer_step"], before.slots("before_state")))
+            return self._observed(before.step - 1)
+        finally:
+            self.network.set_weights(weights)
+            self.trainer.set_state(state)
+
+    def finish(self) -> Record:
+        split = held_back(self.dataset)
+        pieces: list[Array] = []
+        for start in range(0, min(len(split), PREDICTION_ROWS), 1024):
+            rows = np.arange(start, min(start + 1024, len(split), PREDICTION_ROWS))
+            pieces.append(self.network.predict(split.gather(rows, self.spec.precision)[0]))
+        arrays = {Key("prediction", self.spec.graph.output, "held_back"): np.concatenate(pieces)}
+        metrics: Sequence[str] = self.spec.metrics or ()
+        return Record(self.step, arrays, facts=evaluate(self.network, split, self.spec.loss, metrics))
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "backend": self.backend.name,
+            "versions": self.backend.versions(),
+            "data": self.dataset.fingerprint(),
+            "examples": len(self.dataset.train),
+        }
+
+    def close(self) -> None:
+        """Nothing to free: the garbage collector does it."""

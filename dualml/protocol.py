@@ -1,0 +1,265 @@
+"""The boundary between the core and a backend: whole models in, NumPy arrays out.
+
+An adapter builds, runs, differentiates and updates a whole model; it never decides what anything means.
+Arrays cross the boundary as NumPy arrays in the neutral layout (channels last, dense kernels as
+``(inputs, units)``) and in the spec's precision. Arrays that an adapter returns are the caller's own:
+later training does not change them, and an adapter never writes into its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualml.spec.graph import Graph
+from dualml.spec.losses import Loss
+from dualml.spec.optimizers import Clipping, Optimizer
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Masks = Mapping[str, NDArray[np.bool_]]
+"""For each dropout node, which values are kept: shape ``(examples, *node.shape)``, dtype bool."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples.
+
+    Attributes:
+        inputs: Shape ``(examples, *graph.input_shape)``, dtype of the graph's precision.
+        targets: Class numbers, shape ``(examples, *output_shape[:-1])``, int64; or values, shape
+            ``(examples, *output_shape)``, dtype of the graph's precision.
+    """
+
+    inputs: Array
+    targets: Array
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do. What is not listed is refused by ``dualml.registry.check`` before anything is built.
+
+    Attributes:
+        operations: Kinds of layers, for example ``dense``.
+        activations: Kinds of activation functions.
+        losses: Kinds of losses.
+        optimizers: Kinds of optimizers.
+        precisions: Number formats.
+        devices: ``cpu``, ``gpu``.
+        compiled: Whether ``Network.trainer(compiled=True)`` differs from the eager one.
+        native_randomness: Whether dropout can draw its own masks (``randomness: native``).
+    """
+
+    operations: frozenset[str]
+    activations: frozenset[str]
+    losses: frozenset[str]
+    optimizers: frozenset[str]
+    precisions: frozenset[str] = frozenset({"float32", "float64"})
+    devices: frozenset[str] = frozenset({"cpu"})
+    compiled: bool = False
+    native_randomness: bool = False
+
+
+@dataclass(frozen=True)
+class State:
+    """What an optimizer remembers, in the neutral layout.
+
+    Attributes:
+        step: Updates done.
+        slots: For each of ``optimizer.slots``, an array for each parameter name; zeros before the first update.
+    """
+
+    step: int
+    slots: Mapping[str, Arrays] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What one forward and backward pass in training mode gives.
+
+    Attributes:
+        loss: Sum of the examples' losses divided by ``count``.
+        example_losses: Loss of each example, shape ``(examples,)``.
+        parameters: Gradient of ``loss`` for each parameter, neutral name and layout.
+        values: Output of each tapped node, shape ``(examples, *node.shape)``.
+        values_gradients: Gradient of ``loss`` for the output of each tapped node, and for ``input``
+            if it is tapped.
+    """
+
+    loss: float
+    example_losses: Array
+    parameters: dict[str, Array]
+    values: dict[str, Array] = field(default_factory=dict)
+    values_gradients: dict[str, Array] = field(default_factory=dict)
+
+
+class Trainer(Protocol):
+    """Updates one network's weights by one optimizer.
+
+    ``step`` is ``Network.gradients`` followed by ``apply``, and ``run`` is ``step`` for each update:
+    bit for bit in eager mode, within rounding when compiled.
+    """
+
+    @property
+    def optimizer(self) -> Any:
+        """The native optimizer object."""
+
+    def apply(self, gradients: Arrays, lr: float) -> None:
+        """Clip the gradients as the trainer was told to, then do one update with them.
+
+        Args:
+            gradients: For every parameter, neutral name and layout.
+            lr: Learning rate of this update.
+        """
+
+    def step(self, batch: Batch, lr: float, *, masks: Masks | None = None) -> float:
+        """One update from one batch; returns its loss before the update."""
+
+    def place(self, batch: Batch) -> Any:
+        """Data as the framework holds it, for ``run``; the caller keeps the result and knows nothing of it."""
+
+    def run(
+        self, placed: Any, order: NDArray[np.int64], lrs: NDArray[np.float64], *, masks: Masks | None = None
+    ) -> NDArray[np.float64]:
+        """Many updates without returning to Python for each example, nor for each update where compiled.
+
+        Args:
+            placed: What ``place`` returned.
+            order: Rows of the data in the order of their use, shape ``(examples,)``. Update ``u`` takes the rows
+                ``order[u * update_size : (u + 1) * update_size]``, in pieces of ``batch_size``; the last
+                update may be smaller.
+            lrs: Learning rate of each update, shape ``(updates,)``.
+            masks: Row ``i`` of a mask belongs to ``order[i]``.
+
+        Returns:
+            The loss of each update, before it, shape ``(updates,)``, dtype float64.
+        """
+
+    def get_state(self) -> State:
+        """The optimizer's memory."""
+
+    def set_state(self, state: State) -> None:
+        """Replace the optimizer's memory.
+
+        Raises:
+            WeightsError: Names or shapes are not those of the network.
+        """
+
+
+class Network(Protocol):
+    """One model built in one framework."""
+
+    @property
+    def native(self) -> Any:
+        """The framework's own model object, which works without dualml; its output is the graph's (logits)."""
+
+    @property
+    def graph(self) -> Graph:
+        """What it was built from."""
+
+    def get_weights(self) -> dict[str, Array]:
+        """All parameters, neutral names and layout."""
+
+    def set_weights(self, weights: Arrays) -> None:
+        """Replace all parameters.
+
+        Raises:
+            WeightsError: A name is missing or unknown, or a shape is wrong; the message lists both sets.
+        """
+
+    def forward(
+        self, inputs: Array, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
+    ) -> dict[str, Array]:
+        """Evaluate the model.
+
+        Args:
+            inputs: Shape ``(examples, *graph.input_shape)``.
+            training: Whether random layers are active; the mode of ``native`` is afterwards what it was.
+            taps: Nodes whose values are wanted beside the output.
+            masks: Dropout masks; needed in training mode unless randomness is native.
+
+        Returns:
+            The values of the tapped nodes and of ``graph.output``, by node name.
+        """
+
+    def predict(self, inputs: Array) -> Array:
+        """Predictions in inference mode: the framework's softmax of the output, or the output itself."""
+
+    def gradients(
+        self,
+        batch: Batch,
+        loss: Loss,
+        *,
+        masks: Masks | None = None,
+        taps: Sequence[str] = (),
+        count: int | None = None,
+    ) -> Gradients:
+        """One forward and backward pass in training mode; changes no weight.
+
+        Args:
+            batch: The examples.
+            loss: What is differentiated.
+            masks: Dropout masks; needed unless randomness is native.
+            taps: Nodes (or ``input``) whose values and gradients are wanted.
+            count: What the sum of the examples' losses is divided by; ``None``: their number.
+        """
+
+    def trainer(
+        self,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        batch_size: int,
+        update_size: int | None = None,
+        clip: Clipping | None = None,
+        compiled: bool = True,
+    ) -> Trainer:
+        """A trainer of this network.
+
+        Args:
+            loss: What is minimised.
+            optimizer: How, every setting filled in.
+            batch_size: Most examples in one forward and backward pass.
+            update_size: Most examples in one update (gradient accumulation); ``None``: ``batch_size``.
+            clip: Gradient clipping, every setting filled in.
+            compiled: Use the framework's compiler for ``step`` and ``run`` where the backend has one.
+        """
+
+    def seed(self, seed: int) -> None:
+        """Seed the framework's own random numbers, where the network uses them (``randomness: native``)."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A framework. Plugs in by an entry point of the group ``dualml.backends`` that names such an object."""
+
+    @property
+    def name(self) -> str:
+        """What ``backend:`` in a config says."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the framework's packages, by package name."""
+
+    def build(self, graph: Graph, weights: Arrays, *, device: str = "cpu", native_randomness: bool = False) -> Network:
+        """Build a native model.
+
+        Args:
+            graph: What to build.
+            weights: First values of all parameters, neutral names and layout.
+            device: ``cpu`` or ``gpu``.
+            native_randomness: Use the framework's stock dropout with its own masks.
+
+        Raises:
+            UnsupportedError: The graph needs what ``capabilities`` does not list.
+        """

@@ -1,0 +1,137 @@
+"""What every part of a spec has in common: strict, frozen, and written as one key with its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Union
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+
+class Settings(BaseModel):
+    """A frozen group of settings that accepts no unknown key and converts no type (``"64"`` is not 64)."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Keyed(Settings):
+    """Settings written as one key: ``{dense: {units: 512}}``, or ``relu`` where nothing is set.
+
+    In Python the class is called with the same names; the settings listed in ``positional`` may also
+    be given by position: ``Dense(512)``. In YAML a single value stands for the first of them:
+    ``dropout: 0.5``.
+    """
+
+    kind: ClassVar[str]
+    """The key that selects this class."""
+    positional: ClassVar[tuple[str, ...]] = ()
+    """Settings that may be given by position."""
+    siblings: ClassVar[frozenset[str]] = frozenset()
+    """Settings that may also stand beside the key instead of under it."""
+
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        if len(values) > len(self.positional):
+            raise TypeError(
+                f"{type(self).__name__} takes at most {len(self.positional)} values by position "
+                f"({', '.join(self.positional) or 'none'}), got {len(values)}; name the others"
+            )
+        for name, value in zip(self.positional, values, strict=False):
+            if name in settings:
+                raise TypeError(f"{type(self).__name__} got {name} twice: by position and by name")
+            settings[name] = value
+        super().__init__(**settings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        if isinstance(value, str) and value == cls.kind:
+            return {}
+        if not isinstance(value, Mapping) or cls.kind not in value:
+            return value
+        beside = {key: item for key, item in value.items() if key != cls.kind}
+        inner = value[cls.kind]
+        if inner is None:
+            inner = {}
+        elif not isinstance(inner, Mapping):
+            if not cls.positional:
+                return inner  # pydantic says what a mapping must look like
+            inner = {cls.positional[0]: inner}
+        twice = sorted(set(beside) & set(inner))
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is given both beside and under {cls.kind!r}; keep one")
+        return {**inner, **beside}
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {self.kind: handler(self)}
+
+
+def kind_of(value: Any) -> str | None:
+    """The key that selects a class: of an instance, a bare name or a mapping; ``None`` if there is none."""
+    if isinstance(value, Keyed):
+        return value.kind
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        keys = [str(key) for key in value if key not in ("name", "inputs")]
+        return ", ".join(keys) or None  # more than one key is no known kind, and the message shows them all
+    return None
+
+
+class OneKey:
+    """The type "exactly one of these", each written as its key with its settings: ``Annotated[Layer, OneKey(...)]``.
+
+    Errors carry the key in their location, so that it is also the path in the file:
+    ``model.layers[0].dense.units``.
+
+    Args:
+        kinds: The classes to choose from.
+    """
+
+    def __init__(self, *kinds: type[Keyed]) -> None:
+        self.kinds = kinds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        members = tuple(Annotated[kind, Tag(kind.kind)] for kind in self.kinds)
+        return handler.generate_schema(Annotated[Union[members], Discriminator(kind_of)])  # noqa: UP007 (built at run time)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        choices: list[JsonSchemaValue] = []
+        bare: list[str] = []
+        for kind in self.kinds:
+            inner = handler(kind.__pydantic_core_schema__)
+            resolved = handler.resolve_ref_schema(inner)
+            properties = resolved.get("properties", {})
+            required = set(resolved.get("required", ()))
+            value: list[JsonSchemaValue] = [inner]
+            if kind.positional and not required - {kind.positional[0]}:
+                value.append(properties[kind.positional[0]])
+            if not required:
+                value.append({"type": "null"})
+                bare.append(kind.kind)
+            beside = {name: properties[name] for name in sorted(kind.siblings)}
+            choices.append(
+                {
+                    "type": "object",
+                    "properties": {kind.kind: {"anyOf": value} if len(value) > 1 else inner, **beside},
+                    "required": [kind.kind],
+                    "additionalProperties": False,
+                }
+            )
+        if bare:
+            choices.append({"enum": bare})
+        return {"anyOf": choices}

@@ -1,0 +1,150 @@
+"""Assertions whose messages are sentences: what must hold, what was found and where, what it usually means.
+
+pytest does not rewrite ``assert`` in installed modules, so the helpers here say themselves what it would have shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dualml.protocol import Array, Arrays
+
+
+def fail(what: str, must: str, found: str, hint: str = "") -> NoReturn:
+    """Fail a check with one sentence for each of: what must hold, what was found, what it usually means."""
+    usually = f" This usually means: {hint}." if hint else ""
+    raise AssertionError(f"{what} must {must}, but {found}.{usually}")
+
+
+def check(condition: bool, what: str, must: str, found: str, hint: str = "") -> None:
+    """Fail unless a condition holds."""
+    if not condition:
+        fail(what, must, found, hint)
+
+
+def assert_array(what: str, got: Any, shape: tuple[int, ...], dtype: str) -> None:
+    """The value is a NumPy array of a shape and a dtype."""
+    check(isinstance(got, np.ndarray), what, "be a NumPy array", f"it is a {type(got).__name__}", "no conversion")
+    check(
+        got.shape == tuple(shape),
+        what,
+        f"have shape {tuple(shape)}",
+        f"it has shape {got.shape}",
+        "another layout, or an axis too many or too few",
+    )
+    check(
+        got.dtype == np.dtype(dtype),
+        what,
+        f"have dtype {dtype}",
+        f"it has dtype {got.dtype}",
+        "a conversion that does not keep the precision of the graph",
+    )
+
+
+def assert_names(what: str, got: Iterable[str], want: Iterable[str], hint: str = "") -> None:
+    """Two sets of names are the same."""
+    got, want = set(got), set(want)
+    check(
+        got == want,
+        what,
+        f"have exactly the names {sorted(want)}",
+        f"missing are {sorted(want - got) or 'none'} and unknown are {sorted(got - want) or 'none'}",
+        hint,
+    )
+
+
+def assert_close(what: str, got: ArrayLike, want: ArrayLike, bound: ArrayLike, hint: str = "") -> None:
+    """Every value is within its own bound of what it must be.
+
+    Args:
+        what: What is compared.
+        got: What the backend returned.
+        want: What it must be, float64.
+        bound: How far rounding may move each value: not negative, broadcast to the shape of ``want``.
+        hint: What it usually means if the comparison itself gives no better clue.
+    """
+    found, right = np.asarray(got, dtype=np.float64), np.asarray(want, dtype=np.float64)
+    check(
+        found.shape == right.shape,
+        what,
+        f"have shape {right.shape}",
+        f"it has shape {found.shape}",
+        "another layout, or an axis too many or too few",
+    )
+    limits = np.broadcast_to(np.asarray(bound, dtype=np.float64), right.shape)
+    distance = np.abs(found - right)
+    # Negated, so that a NaN counts as wrong. Equal infinities have the distance NaN.
+    wrong = ~(distance <= limits) & ~(found == right)
+    if not wrong.any():
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.where(wrong, np.nan_to_num(distance / limits, nan=np.inf), -1.0)
+    worst = np.unravel_index(int(np.argmax(excess)), right.shape)
+    place = f" at index {tuple(int(axis) for axis in worst)}" if right.ndim else ""
+    fail(
+        what,
+        f"be {right[worst].item()!r}{place} up to rounding ({limits[worst]:.2g})",
+        f"it is {found[worst].item()!r}, {excess[worst]:.3g} times the bound away, and so are "
+        f"{int(wrong.sum())} of {wrong.size} values",
+        _clue(found, right, limits) or hint,
+    )
+
+
+def assert_all_close(what: str, got: Arrays, want: Arrays, bounds: Mapping[str, ArrayLike], hint: str = "") -> None:
+    """``assert_close`` for each name; the names are the same too."""
+    assert_names(what, got, want)
+    for name in want:
+        assert_close(f"{what} of {name!r}", got[name], want[name], bounds[name], hint)
+
+
+def assert_identical(what: str, got: ArrayLike, want: ArrayLike, hint: str = "") -> None:
+    """Two arrays hold the same numbers, in the same dtype and shape; NaN equals nothing."""
+    found, right = np.asarray(got), np.asarray(want)
+    check(
+        found.shape == right.shape and found.dtype == right.dtype,
+        what,
+        f"have shape {right.shape} and dtype {right.dtype}",
+        f"it has shape {found.shape} and dtype {found.dtype}",
+        hint,
+    )
+    wrong = ~(found == right)
+    if wrong.any():
+        worst = np.unravel_index(int(np.argmax(wrong)), right.shape)
+        place = f" at index {tuple(int(axis) for axis in worst)}" if right.ndim else ""
+        fail(
+            what,
+            f"be exactly {right[worst].item()!r}{place}",
+            f"it is {found[worst].item()!r}; {int(wrong.sum())} of {wrong.size} values differ",
+            hint,
+        )
+
+
+def assert_all_identical(what: str, got: Arrays, want: Arrays, hint: str = "") -> None:
+    """``assert_identical`` for each name; the names are the same too."""
+    assert_names(what, got, want, hint)
+    for name in want:
+        assert_identical(f"{what} of {name!r}", got[name], want[name], hint)
+
+
+def _clue(found: Array, right: Array, limits: Array) -> str:
+    """What a comparison that failed looks like, if it looks like anything in particular."""
+    if not np.isfinite(found).all():
+        return "an overflow, a logarithm of zero or a division by zero"
+    if right.ndim == 2 and right.shape[0] == right.shape[1] and bool((np.abs(found - right.T) <= limits.T).all()):
+        return "a kernel in the other layout: it is the transpose of what it must be"
+    order = np.argsort(right, axis=None)
+    if right.size > 1 and bool((np.abs(np.sort(found, axis=None) - right.flat[order]) <= limits.flat[order]).all()):
+        return "values in another order: the same numbers stand in other places"
+    large = np.abs(right) > 1e3 * limits
+    if large.sum() > 1 or (large.any() and right.size == 1):
+        factors = found[large] / right[large]
+        if np.ptp(factors) <= 1e-6 * np.abs(factors).max() and abs(factors[0] - 1.0) > 1e-3:
+            return f"a wrong constant factor: every value is {factors[0]:.6g} times what it must be"
+    relative = np.abs(found - right) / np.maximum(np.abs(right), np.finfo(np.float64).tiny)
+    if large.any() and 1e-10 < relative[large].max() < 1e-6:
+        return "a constant or an array that passed through float32 on its way"
+    return ""

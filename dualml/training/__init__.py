@@ -1,0 +1,1 @@
+"""Training: the plan of updates, the loop, checkpoints and run directories."""

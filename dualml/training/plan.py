@@ -1,0 +1,97 @@
+"""What happens in each update, as pure functions of the spec and the update's number.
+
+Which rows an update takes, at which learning rate and under which random masks follows from (seed, epoch,
+step) alone. A resumed run, a run in the other backend and a run in pieces therefore see the same plan.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualml import randomness
+from dualml.spec.config import Spec
+from dualml.spec.graph import Graph, Node
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The updates of a training.
+
+    Attributes:
+        spec: The spec, every default filled in.
+        examples: Number of training examples.
+    """
+
+    spec: Spec
+    examples: int
+
+    @property
+    def update_size(self) -> int:
+        """Examples in one update: the batch size times the number of accumulated batches."""
+        return self.spec.train.batch_size * self.spec.train.accumulate
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Updates in one epoch; the last one may be smaller unless ``drop_last``."""
+        if self.spec.train.drop_last:
+            return self.examples // self.update_size
+        return math.ceil(self.examples / self.update_size)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Rows of one epoch (counted from 0) in the order of their use, shape ``(examples used,)``."""
+        if self.spec.train.shuffle:
+            order = randomness.permutation(self.spec.seed, "data/order", self.examples, step=epoch)
+        else:
+            order = np.arange(self.examples)
+        return order[: self.updates_per_epoch * self.update_size]
+
+    def rates(self, first: int, count: int) -> NDArray[np.float64]:
+        """Learning rates of ``count`` updates from number ``first`` (counted from 0) on."""
+        lr = self.spec.optimizer.lr
+        assert lr is not None, "the spec of a plan is resolved"
+        schedule, epochs = self.spec.schedule, self.spec.train.epochs
+        return np.array(
+            [
+                schedule.rate(lr, step, steps_per_epoch=self.updates_per_epoch, epochs=epochs)
+                for step in range(first, first + count)
+            ]
+        )
+
+    def batch_order(self, step: int) -> NDArray[np.int64]:
+        """Rows of one update (counted from 0 over all epochs)."""
+        epoch, update = divmod(step, self.updates_per_epoch)
+        return self.order(epoch)[update * self.update_size : (update + 1) * self.update_size]
+
+
+def dropout_masks(
+    graph: Graph, spec: Spec, first: int, rows: int, update_size: int
+) -> dict[str, NDArray[np.bool_]] | None:
+    """Shared dropout masks of successive updates.
+
+    Args:
+        graph: The model.
+        spec: The spec, for its seed and kind of randomness.
+        first: Number of the first update, counted from 0 over all epochs.
+        rows: Examples in these updates together.
+        update_size: Examples in each update but the last.
+
+    Returns:
+        For each dropout node a mask of shape ``(rows, *node.shape)``; ``None`` if no masks are to be given.
+    """
+    if not graph.dropouts or spec.randomness == "native":
+        return None
+    return {node.name: _mask(node, spec.seed, first, rows, update_size) for node in graph.dropouts}
+
+
+def _mask(node: Node, seed: int, first: int, rows: int, update_size: int) -> NDArray[np.bool_]:
+    mask = np.empty((rows, *node.shape), dtype=np.bool_)
+    for update, start in enumerate(range(0, rows, update_size)):
+        part = mask[start : start + update_size]
+        part[...] = randomness.keep_mask(
+            seed, f"dropout/{node.name}", part.shape, node.settings.rate, step=first + update
+        )
+    return mask

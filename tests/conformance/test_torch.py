@@ -1,0 +1,19 @@
+"""The PyTorch backend, judged by the suite third parties use."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+from dualml import registry
+from dualml.protocol import Backend
+from dualml.testing import BackendConformance
+
+pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="the framework is not installed")
+
+
+class TestTorch(BackendConformance):
+    @pytest.fixture
+    def backend(self) -> Backend:
+        return registry.load("torch")

@@ -1,0 +1,170 @@
+"""Clipping, optimizers and the loop over updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualml.errors import WeightsError
+from dualml.protocol import Array, Arrays, Batch, Masks, State
+from dualml.spec.graph import Graph
+from dualml.spec.losses import Loss
+from dualml.spec.optimizers import Adam, GlobalNorm, Optimizer, Sgd
+from dualml.weights import check_weights
+
+if TYPE_CHECKING:
+    from dualml_numpy_example.network import NumpyNetwork
+
+
+def clip_factor(gradients: Arrays, clip: GlobalNorm) -> float:
+    """``min(1, max_norm / (norm + epsilon))`` with the norm over all parameters together."""
+    assert clip.epsilon is not None, "settings arrive resolved"
+    norm = float(np.sqrt(sum(float(np.vdot(value, value)) for value in gradients.values()))) + clip.epsilon
+    return 1.0 if norm <= clip.max_norm else clip.max_norm / norm
+
+
+def sgd(settings: Sgd, value: Array, gradient: Array, slots: dict[str, Array], lr: float, step: int) -> Array:
+    """One parameter after one update of ``dualml.Sgd``; writes the new slots into ``slots``."""
+    start = value
+    if settings.weight_decay:
+        if settings.decay == "coupled":
+            gradient = gradient + settings.weight_decay * value
+        else:
+            start = value - lr * settings.weight_decay * value
+    if not settings.momentum:
+        return start - lr * gradient
+    buffer = settings.momentum * slots["momentum"] + (-lr * gradient if settings.lr_in_momentum else gradient)
+    slots["momentum"] = buffer
+    if settings.lr_in_momentum:
+        return start + (settings.momentum * buffer - lr * gradient if settings.nesterov else buffer)
+    return start - lr * (gradient + settings.momentum * buffer if settings.nesterov else buffer)
+
+
+def adam(settings: Adam, value: Array, gradient: Array, slots: dict[str, Array], lr: float, step: int) -> Array:
+    """One parameter after update number ``step`` (from 1) of ``dualml.Adam``; writes the new slots into ``slots``."""
+    beta1, beta2, epsilon = settings.beta1, settings.beta2, settings.epsilon
+    assert beta1 is not None, "settings arrive resolved"
+    assert beta2 is not None, "settings arrive resolved"
+    start = value
+    if settings.weight_decay:
+        if settings.decay == "coupled":
+            gradient = gradient + settings.weight_decay * value
+        else:
+            start = value - lr * settings.weight_decay * value
+    first = slots["first_moment"] = beta1 * slots["first_moment"] + (1 - beta1) * gradient
+    second = slots["second_moment"] = beta2 * slots["second_moment"] + (1 - beta2) * gradient * gradient
+    correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+    if settings.epsilon_placement == "corrected":
+        return start - lr * (first / correction1) / (np.sqrt(second / correction2) + epsilon)
+    return start - lr * (correction2**0.5 / correction1) * first / (np.sqrt(second) + epsilon)
+
+
+UPDATES: Mapping[str, Callable[[Any, Array, Array, dict[str, Array], float, int], Array]] = {"sgd": sgd, "adam": adam}
+"""Optimizers by kind."""
+
+
+class NumpyTrainer:
+    """Updates one network's weights."""
+
+    def __init__(
+        self,
+        network: NumpyNetwork,
+        loss: Loss,
+        optimizer: Optimizer,
+        batch_size: int,
+        update_size: int,
+        clip: GlobalNorm | None,
+    ) -> None:
+        self.network = network
+        self.loss = loss
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.update_size = update_size
+        self.clip = clip
+        self.updates = 0
+        self.slots = {
+            slot: {name: np.zeros_like(value) for name, value in network.weights.items()} for slot in optimizer.slots
+        }
+
+    def apply(self, gradients: Arrays, lr: float) -> None:
+        """Clip, then do one update."""
+        check_weights(gradients, self.network.graph, "gradients")
+        self.updates += 1
+        factor = 1.0 if self.clip is None else clip_factor(gradients, self.clip)
+        update = UPDATES[self.optimizer.kind]
+        for name, value in self.network.weights.items():
+            gradient = np.asarray(gradients[name], dtype=value.dtype)
+            slots = {slot: arrays[name] for slot, arrays in self.slots.items()}
+            clipped = gradient * factor if factor != 1.0 else gradient
+            self.network.weights[name] = update(self.optimizer, value, clipped, slots, float(lr), self.updates)
+            for slot, array in slots.items():
+                self.slots[slot][name] = array
+
+    def step(self, batch: Batch, lr: float, *, masks: Masks | None = None) -> float:
+        """One update, its gradients summed over pieces of ``batch_size``."""
+        loss, total = 0.0, dict[str, Array]()
+        for start in range(0, len(batch), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            found = self.network.gradients(
+                Batch(batch.inputs[rows], batch.targets[rows]),
+                self.loss,
+                masks=None if masks is None else {name: mask[rows] for name, mask in masks.items()},
+                count=len(batch),
+            )
+            loss += found.loss
+            total = {name: total[name] + value if total else value for name, value in found.parameters.items()}
+        self.apply(total, lr)
+        return loss
+
+    def place(self, batch: Batch) -> Batch:
+        """NumPy holds data as it is."""
+        return Batch(batch.inputs.copy(), batch.targets.copy())
+
+    def run(
+        self, placed: Batch, order: NDArray[np.int64], lrs: NDArray[np.float64], *, masks: Masks | None = None
+    ) -> NDArray[np.float64]:
+        """``step`` for each update."""
+        losses = np.empty(len(lrs))
+        for update, lr in enumerate(lrs):
+            part = slice(update * self.update_size, (update + 1) * self.update_size)
+            batch = Batch(placed.inputs[order[part]], placed.targets[order[part]])
+            kept = None if masks is None else {name: mask[part] for name, mask in masks.items()}
+            losses[update] = self.step(batch, float(lr), masks=kept)
+        return losses
+
+    def get_state(self) -> State:
+        """The optimizer's memory."""
+        return State(
+            self.updates,
+            {slot: {name: value.copy() for name, value in arrays.items()} for slot, arrays in self.slots.items()},
+        )
+
+    def set_state(self, state: State) -> None:
+        """Replace the optimizer's memory.
+
+        Raises:
+            WeightsError: Names or shapes are not the network's.
+        """
+        check_state(state, self.network.graph, self.optimizer)
+        self.updates = state.step
+        self.slots = {
+            slot: {
+                name: np.array(state.slots[slot][name], dtype=value.dtype)
+                for name, value in self.network.weights.items()
+            }
+            for slot in self.optimizer.slots
+        }
+
+
+def check_state(state: State, graph: Graph, optimizer: Optimizer) -> None:
+    """Refuse a state that another optimizer or model left behind."""
+    if set(state.slots) != set(optimizer.slots):
+        raise WeightsError(
+            f"optimizer state must hold the slots {sorted(optimizer.slots)}, got {sorted(state.slots)}; "
+            "is it another optimizer's?"
+        )
+    for slot, arrays in state.slots.items():
+        check_weights(arrays, graph, f"optimizer state, slot {slot}")

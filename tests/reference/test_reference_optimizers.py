@@ -1,0 +1,383 @@
+"""Updates and clipping: golden values worked out by hand, and the frameworks' own optimizers in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dualml.conventions import KERAS, TORCH, fill
+from dualml.protocol import State
+from dualml.reference import apply, apply_bounds, clip, clip_bound, initial_state, unit_roundoff, update, update_bounds
+from dualml.spec.optimizers import Adam, AdamW, GlobalNorm, Sgd
+
+UNIT = unit_roundoff("float64")
+
+
+def after(optimizer, gradients, rates, preset=TORCH, start=1.0):
+    """The parameter after one update for each gradient and rate."""
+    optimizer = fill(optimizer, preset)
+    parameters = {"p": np.array([start])}
+    state = initial_state(optimizer, parameters)
+    for gradient, rate in zip(gradients, rates, strict=True):
+        parameters, state = update(optimizer, parameters, {"p": np.array([gradient])}, state, rate)
+    return float(parameters["p"][0])
+
+
+ROOT = 0.001**0.5  # sqrt(1 - b2), b2 = 0.999
+
+GOLDEN = [
+    # 1 - 0.1 * 0.5
+    ("sgd", Sgd(0.1), TORCH, [0.5], [0.1], 0.95),
+    # b = 0.5, then 0.9 * 0.5 + 0.25 = 0.7: 1 - 0.1 * 0.5 - 0.1 * 0.7
+    ("sgd momentum", Sgd(0.1, momentum=0.9), TORCH, [0.5, 0.25], [0.1, 0.1], 0.88),
+    ("sgd velocity", Sgd(0.1, momentum=0.9), KERAS, [0.5, 0.25], [0.1, 0.1], 0.88),
+    # the rate drops to 0.01: 0.95 - 0.01 * 0.7; in the velocity, 0.95 - 0.9 * 0.05 - 0.01 * 0.25
+    ("sgd momentum, new rate", Sgd(0.1, momentum=0.9), TORCH, [0.5, 0.25], [0.1, 0.01], 0.943),
+    ("sgd velocity, new rate", Sgd(0.1, momentum=0.9), KERAS, [0.5, 0.25], [0.1, 0.01], 0.9025),
+    # 1 - 0.1 (0.5 + 0.9 * 0.5) = 0.905, then - 0.1 (0.25 + 0.9 * 0.7) = 0.817
+    ("sgd nesterov", Sgd(0.1, momentum=0.9, nesterov=True), TORCH, [0.5, 0.25], [0.1, 0.1], 0.817),
+    ("sgd nesterov velocity", Sgd(0.1, momentum=0.9, nesterov=True), KERAS, [0.5, 0.25], [0.1, 0.1], 0.817),
+    # coupled: 1 - 0.1 (0.5 + 0.2 * 1); decoupled: (1 - 0.1 * 0.2) - 0.1 * 0.5: without momentum the same
+    ("sgd coupled", Sgd(0.1, weight_decay=0.2), TORCH, [0.5], [0.1], 0.93),
+    ("sgd decoupled", Sgd(0.1, weight_decay=0.2), KERAS, [0.5], [0.1], 0.93),
+    # coupled b: 0.7, then 0.9 * 0.7 + 0.2 * 0.93 = 0.816; decoupled b: 0.5, then 0.45 and p = 0.93 * 0.98
+    ("sgd momentum coupled", Sgd(0.1, momentum=0.9, weight_decay=0.2), TORCH, [0.5, 0.0], [0.1, 0.1], 0.8484),
+    ("sgd momentum decoupled", Sgd(0.1, momentum=0.9, weight_decay=0.2), KERAS, [0.5, 0.0], [0.1, 0.1], 0.8664),
+    # m / c1 = 0.5, sqrt(v / c2) = 0.5 at the first update, whatever the betas: 1 - 0.1 * 0.5 / (0.5 + 0.5)
+    ("adam corrected", Adam(0.1, epsilon=0.5), TORCH, [0.5], [0.1], 0.95),
+    # sqrt(v) = 0.5 sqrt(c2): 0.1 (sqrt(c2) / c1) (0.5 c1) / (0.5 sqrt(c2) + 0.5) = 0.1 r / (r + 1), r = sqrt(c2)
+    ("adam uncorrected", Adam(0.1, epsilon=0.5), KERAS, [0.5], [0.1], 1 - 0.1 * ROOT / (ROOT + 1)),
+    # coupled: g = 0.5 + 0.2 = 0.7: 1 - 0.1 * 0.7 / (0.7 + 0.5); decoupled: 0.98 - 0.05
+    ("adam coupled", Adam(0.1, epsilon=0.5, weight_decay=0.2), TORCH, [0.5], [0.1], 1 - 0.07 / 1.2),
+    ("adamw", AdamW(0.1, epsilon=0.5, weight_decay=0.2), TORCH, [0.5], [0.1], 0.93),
+    # betas 0.5 and 0.75: m = 0.25, v = 0.0625; then g = 0: m = 0.125 over c1 = 0.75, v = 0.046875 over c2 = 0.4375
+    (
+        "adam second",
+        Adam(0.1, beta1=0.5, beta2=0.75, epsilon=0.0),
+        TORCH,
+        [0.5, 0.0],
+        [0.1, 0.1],
+        0.9 - 0.1 * (0.125 / 0.75) / (0.046875 / 0.4375) ** 0.5,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "preset", "gradients", "rates", "want"),
+    [case[1:] for case in GOLDEN],
+    ids=[case[0] for case in GOLDEN],
+)
+def test_golden(optimizer, preset, gradients, rates, want):
+    assert after(optimizer, gradients, rates, preset) == pytest.approx(want, rel=4e-16, abs=0)
+
+
+def test_zero_gradient_without_epsilon_is_zero_by_zero_as_in_both_frameworks():
+    assert np.isnan(after(Adam(0.1, epsilon=0.0), [0.0], [0.1]))
+    for side in (
+        TorchSide(lambda o, p: o.Adam(p, eps=0.0), MOMENTS, {"p": np.ones(1)}),
+        KerasSide(lambda o: o.Adam(epsilon=0.0), KERAS_MOMENTS, {"p": np.ones(1)}),
+    ):
+        side.step({"p": np.zeros(1)}, 0.1)
+        assert np.isnan(side.values()["p"]).all()
+
+
+def test_clip_golden():
+    gradients = {"a": np.array([3.0, 0.0]), "b": np.array([[4.0]])}
+    by_norm = clip(GlobalNorm(1.0, epsilon=0.0), gradients)
+    assert by_norm["a"] == pytest.approx([0.6, 0.0])
+    assert by_norm["b"] == pytest.approx(np.array([[0.8]]))
+    assert clip(GlobalNorm(1.0, epsilon=5.0), gradients)["b"] == pytest.approx(np.array([[0.4]]))  # 4 / (5 + 5)
+    for untouched in (GlobalNorm(5.0, epsilon=0.0), GlobalNorm(9.0, epsilon=1e-6), None):
+        assert clip(untouched, gradients)["a"] == pytest.approx([3.0, 0.0], rel=0, abs=0)
+
+
+def test_clip_neither_overflows_nor_underflows():
+    for scale in (1e-200, 1e200):
+        clipped = clip(GlobalNorm(scale, epsilon=0.0), {"a": scale * np.array([3.0, 4.0])})
+        assert clipped["a"] / scale == pytest.approx([0.6, 0.8], rel=1e-15)
+
+
+def test_clip_bound_is_only_underflow_where_the_norm_is_surely_small():
+    gradients = {"a": np.full(1000, 1e-3, dtype=np.float32)}
+    assert clip_bound(GlobalNorm(1.0, epsilon=1e-6), gradients, 2.0**-24)["a"].max() < 1e-37
+    assert clip_bound(GlobalNorm(0.01, epsilon=1e-6), gradients, 2.0**-24)["a"].min() > 1e-10
+
+
+# ------------------------------------------------------------------ against the frameworks
+
+SHAPES = {"kernel": (3, 4), "bias": (5,)}
+RATES = [0.01, 0.01, 0.001, 0.1, 0.1, 0.1]
+
+
+def draw_gradients(seed, dtype):
+    """Gradients of magnitudes from 1e-9 to 1, some exactly 0 (none for odd seeds)."""
+    random = np.random.default_rng(seed)
+    zeros = 0.1 * (seed % 2 == 0)
+    for _ in RATES:
+        yield {
+            name: (
+                random.standard_normal(shape) * 10.0 ** random.uniform(-9, 0, shape) * (random.random(shape) >= zeros)
+            ).astype(dtype)
+            for name, shape in SHAPES.items()
+        }
+
+
+def draw_parameters(seed, dtype):
+    random = np.random.default_rng([seed, 1])
+    return {name: random.standard_normal(shape).astype(dtype) for name, shape in SHAPES.items()}
+
+
+class TorchSide:
+    """``torch.optim`` on the same arrays, with its memory as a ``State``."""
+
+    def __init__(self, make, slots, parameters):
+        import torch
+
+        self.torch, self.slots = torch, slots
+        self.parameters = {name: torch.nn.Parameter(torch.tensor(array)) for name, array in parameters.items()}
+        self.optimizer = make(torch.optim, list(self.parameters.values()))
+        self.steps = 0
+
+    def step(self, gradients, rate, max_norm=None):
+        for name, parameter in self.parameters.items():
+            parameter.grad = self.torch.tensor(gradients[name])
+        if max_norm is not None:
+            self.torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), max_norm)
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+        self.steps += 1
+
+    def values(self):
+        return {name: parameter.detach().numpy().copy() for name, parameter in self.parameters.items()}
+
+    def state(self):
+        slots = {slot: {} for slot in self.slots}
+        for name, parameter in self.parameters.items():
+            for slot, theirs in self.slots.items():
+                stored = self.optimizer.state.get(parameter, {}).get(theirs)
+                zeros = np.zeros(parameter.shape, dtype=self.values()[name].dtype)
+                slots[slot][name] = zeros if stored is None else stored.numpy().copy()
+        return State(self.steps, slots)
+
+
+class KerasSide:
+    """``keras.optimizers`` on the same arrays, with its memory as a ``State``."""
+
+    def __init__(self, make, slots, parameters):
+        import keras
+
+        self.slots = slots
+        dtype = next(iter(parameters.values())).dtype.name
+        before = keras.config.floatx()
+        keras.config.set_floatx(dtype)  # the learning rate is stored in floatx
+        try:
+            self.parameters = {name: keras.Variable(array, dtype=dtype) for name, array in parameters.items()}
+            self.optimizer = make(keras.optimizers)
+            self.optimizer.build(list(self.parameters.values()))
+        finally:
+            keras.config.set_floatx(before)
+
+    def step(self, gradients, rate, max_norm=None):
+        import tensorflow as tf
+
+        self.optimizer.learning_rate = rate
+        self.optimizer.apply([tf.constant(gradients[name]) for name in self.parameters], list(self.parameters.values()))
+
+    def values(self):
+        return {name: np.array(variable) for name, variable in self.parameters.items()}
+
+    def state(self):
+        stored = {slot: getattr(self.optimizer, theirs) for slot, theirs in self.slots.items()}
+        return State(
+            int(np.array(self.optimizer.iterations)),
+            {slot: dict(zip(self.parameters, map(np.array, stored[slot]), strict=True)) for slot in self.slots},
+        )
+
+
+def worst_ratio(side, optimizer, dtype, seed, clipping=None):
+    """Worst ``|theirs - reference| / bound`` of parameters and slots, each step from the framework's own state."""
+    unit, doubled = unit_roundoff(np.dtype(dtype).name), 2.0 if dtype == np.float64 else 1.0
+    worst = 0.0
+    for gradients, rate in zip(draw_gradients(seed, dtype), RATES, strict=True):
+        before, state = side.values(), side.state()
+        side.step(gradients, rate, None if clipping is None else clipping.max_norm)
+        parameters, slots = apply(optimizer, clipping, before, gradients, state, rate)
+        of_parameters, of_slots = apply_bounds(optimizer, clipping, before, gradients, state, rate, unit=unit)
+        pairs = [(side.values(), parameters, of_parameters)]
+        pairs += [(side.state().slots[slot], slots.slots[slot], of_slots[slot]) for slot in optimizer.slots]
+        for theirs, ours, bounds in pairs:
+            for name in ours:
+                ratio = np.abs(theirs[name] - ours[name]) / bounds[name]
+                worst = max(worst, float(np.max(np.where(np.isnan(ratio), np.inf, ratio))))
+        assert side.state().step == slots.step or not optimizer.slots
+    return worst / doubled
+
+
+MOMENTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
+KERAS_MOMENTS = {"first_moment": "_momentums", "second_moment": "_velocities"}
+F = np.float64  # a plain Python float becomes float32 inside Keras
+
+TORCH_CASES = {
+    "sgd": (Sgd(), lambda o, p: o.SGD(p), {}),
+    "sgd decay": (Sgd(weight_decay=0.1), lambda o, p: o.SGD(p, weight_decay=0.1), {}),
+    "sgd momentum": (Sgd(momentum=0.9), lambda o, p: o.SGD(p, momentum=0.9), {"momentum": "momentum_buffer"}),
+    "sgd nesterov decay": (
+        Sgd(momentum=0.9, nesterov=True, weight_decay=0.1),
+        lambda o, p: o.SGD(p, momentum=0.9, nesterov=True, weight_decay=0.1),
+        {"momentum": "momentum_buffer"},
+    ),
+    "adam": (Adam(), lambda o, p: o.Adam(p), MOMENTS),
+    "adam no epsilon": (Adam(epsilon=0.0), lambda o, p: o.Adam(p, eps=0.0), MOMENTS),
+    "adam betas": (
+        Adam(beta1=0.8, beta2=0.95, epsilon=1e-3),
+        lambda o, p: o.Adam(p, betas=(0.8, 0.95), eps=1e-3),
+        MOMENTS,
+    ),
+    "adam coupled": (Adam(weight_decay=0.1), lambda o, p: o.Adam(p, weight_decay=0.1), MOMENTS),
+    "adam decoupled": (
+        Adam(weight_decay=0.1, decay="decoupled"),
+        lambda o, p: o.Adam(p, weight_decay=0.1, decoupled_weight_decay=True),
+        MOMENTS,
+    ),
+    "adamw": (AdamW(), lambda o, p: o.AdamW(p), MOMENTS),
+}
+KERAS_CASES = {
+    "sgd": (Sgd(), lambda o: o.SGD(), {}),
+    "sgd decay": (Sgd(weight_decay=0.1), lambda o: o.SGD(weight_decay=F(0.1)), {}),
+    "sgd momentum": (Sgd(momentum=0.9), lambda o: o.SGD(momentum=F(0.9)), {"momentum": "momentums"}),
+    "sgd nesterov decay": (
+        Sgd(momentum=0.9, nesterov=True, weight_decay=0.1),
+        lambda o: o.SGD(momentum=F(0.9), nesterov=True, weight_decay=F(0.1)),
+        {"momentum": "momentums"},
+    ),
+    "adam": (Adam(), lambda o: o.Adam(beta_1=F(0.9), beta_2=F(0.999)), KERAS_MOMENTS),
+    "adam betas": (
+        Adam(beta1=0.8, beta2=0.95, epsilon=1e-3),
+        lambda o: o.Adam(beta_1=F(0.8), beta_2=F(0.95), epsilon=F(1e-3)),
+        KERAS_MOMENTS,
+    ),
+    "adamw": (AdamW(), lambda o: o.AdamW(beta_1=F(0.9), beta_2=F(0.999), weight_decay=F(4e-3)), KERAS_MOMENTS),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", TORCH_CASES)
+def test_torch_within_bounds(name, dtype, record_property):
+    optimizer, make, slots = TORCH_CASES[name]
+    seed = 7 if name == "adam no epsilon" else 8  # without epsilon a gradient of 0 gives 0 / 0
+    ratio = worst_ratio(TorchSide(make, slots, draw_parameters(seed, dtype)), fill(optimizer, TORCH), dtype, seed)
+    record_property("rho", ratio)
+    assert ratio <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", KERAS_CASES)
+def test_keras_within_bounds(name, dtype, record_property):
+    optimizer, make, slots = KERAS_CASES[name]
+    parameters = draw_parameters(8, dtype)
+    ratio = worst_ratio(KerasSide(make, slots, parameters), fill(optimizer, KERAS), dtype, 8)
+    record_property("rho", ratio)
+    assert ratio <= 1
+
+
+def test_keras_float32_adam_with_its_own_float32_constants_is_correct_rounding():
+    side = KerasSide(lambda o: o.Adam(), KERAS_MOMENTS, draw_parameters(9, np.float32))
+    assert worst_ratio(side, fill(Adam(), KERAS), np.float32, 9) <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("max_norm", [0.05, 1e3])
+def test_torch_with_clipping_within_bounds(dtype, max_norm):
+    clipping = GlobalNorm(max_norm, epsilon=1e-6)
+    for name in ("sgd momentum", "adam"):
+        optimizer, make, slots = TORCH_CASES[name]
+        side = TorchSide(make, slots, draw_parameters(10, dtype))
+        assert worst_ratio(side, fill(optimizer, TORCH), dtype, 10, clipping) <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_keras_with_clipping_within_bounds(dtype):
+    clipping = GlobalNorm(0.05, epsilon=0.0)
+    make = lambda o: o.SGD(momentum=F(0.9), global_clipnorm=dtype(0.05))  # noqa: E731
+    side = KerasSide(make, {"momentum": "momentums"}, draw_parameters(11, dtype))
+    assert worst_ratio(side, fill(Sgd(momentum=0.9), KERAS), dtype, 11, clipping) <= 1
+
+
+# Real faults: what torch.optim does, judged against a spec that means something else.
+FAULTS = {
+    "epsilon 1e-7 for 1e-8": ("adam", Adam(epsilon=1e-7), 100.0),
+    "epsilon placement": ("adam", Adam(epsilon_placement="uncorrected"), 100.0),
+    "beta2 0.99 for 0.999": ("adam", Adam(beta2=0.99), 3.0),
+    "beta1 0.99 for 0.9": ("adam", Adam(beta1=0.99), 100.0),
+    "decay forgotten": ("adam", Adam(weight_decay=1e-3), 100.0),
+    "decay coupled": ("adam decoupled", Adam(weight_decay=0.1, decay="coupled"), 100.0),
+    "decay decoupled": ("adam coupled", Adam(weight_decay=0.1, decay="decoupled"), 100.0),
+    "nesterov": ("sgd momentum", Sgd(momentum=0.9, nesterov=True), 100.0),
+    "momentum 0.89 for 0.9": ("sgd momentum", Sgd(momentum=0.89), 100.0),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_exceed_the_bounds(fault, dtype):
+    name, wrong, least = FAULTS[fault]
+    _, make, slots = TORCH_CASES[name]
+    side = TorchSide(make, slots, draw_parameters(12, dtype))
+    assert worst_ratio(side, fill(wrong, TORCH), dtype, 12) > least
+
+
+def test_betas_through_float32_are_caught_in_float64():
+    """``1 - 0.999`` from a float32 beta is off by 1.3e-5 of itself: no rounding of float64."""
+    side = KerasSide(lambda o: o.Adam(), KERAS_MOMENTS, draw_parameters(13, np.float64))
+    assert worst_ratio(side, fill(Adam(), KERAS), np.float64, 13) > 1e5
+
+
+def test_momentum_and_rate_through_float32_are_caught_in_float64():
+    side = KerasSide(lambda o: o.SGD(momentum=0.9), {"momentum": "momentums"}, draw_parameters(14, np.float64))
+    assert worst_ratio(side, fill(Sgd(momentum=0.9), KERAS), np.float64, 14) > 1e5
+    side = TorchSide(TORCH_CASES["adam"][1], MOMENTS, draw_parameters(14, np.float64))
+    original = side.step
+    side.step = lambda gradients, rate, max_norm=None: original(gradients, float(np.float32(rate)))
+    assert worst_ratio(side, fill(Adam(), TORCH), np.float64, 14) > 1e4
+
+
+def test_lr_in_momentum_shows_when_the_rate_changes():
+    optimizer, make, _ = TORCH_CASES["sgd momentum"]
+    wrong = fill(Sgd(momentum=0.9, lr_in_momentum=True), TORCH)
+    right = fill(optimizer, TORCH)
+    parameters = {"p": np.array([1.0])}
+    for rates, same in (([0.1, 0.1], True), ([0.1, 0.01], False)):
+        ends = []
+        for meaning in (right, wrong):
+            values, state = parameters, initial_state(meaning, parameters)
+            for rate in rates:
+                values, state = update(meaning, values, {"p": np.array([0.5])}, state, rate)
+            ends.append(values["p"][0])
+        assert (abs(ends[0] - ends[1]) < 1e-15) == same
+
+
+def test_bounds_are_finite_and_positive_for_nasty_gradients():
+    """Zeros, denormals and huge values; the direction of a step without epsilon may be undetermined, but is bounded."""
+    gradients = {"p": np.array([1e-45, 1e-40, 1e-30, 1e-22, 1e-3, 1.0, 1e15], dtype=np.float32)}
+    parameters = {"p": np.ones(7, dtype=np.float32)}
+    for optimizer in (Adam(), Adam(epsilon=0.0), Adam(epsilon=0.0, epsilon_placement="uncorrected"), Sgd(momentum=0.9)):
+        optimizer = fill(optimizer, TORCH)
+        state = initial_state(optimizer, parameters)
+        bounds, slots = update_bounds(optimizer, parameters, gradients, state, 1e-3, unit=2.0**-24)
+        for array in (bounds["p"], *(slot["p"] for slot in slots.values())):
+            assert np.isfinite(array).all()
+            assert (array > 0).all()
+        if isinstance(optimizer, Adam):
+            assert bounds["p"].max() < 5e-3  # a few times the rate
+
+
+def test_update_leaves_its_arguments_alone():
+    optimizer = fill(Adam(weight_decay=0.1), TORCH)
+    parameters, gradients = {"p": np.ones(3)}, {"p": np.full(3, 0.5)}
+    state = initial_state(optimizer, parameters)
+    update(optimizer, parameters, gradients, state, 0.1)
+    clip(GlobalNorm(0.1, epsilon=0.0), gradients)
+    assert (parameters["p"] == 1).all()
+    assert (gradients["p"] == 0.5).all()
+    assert state.step == 0
+    assert not state.slots["first_moment"]["p"].any()

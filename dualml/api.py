@@ -13,7 +13,7 @@ import numpy as np
 from dualml import registry
 from dualml.config import load
 from dualml.data import Dataset, Normalisation, load_data
-from dualml.errors import ConfigError, DataError, Problem
+from dualml.errors import ConfigError, DataError, Problem, TrainingError
 from dualml.evaluation import evaluate as evaluate_network
 from dualml.protocol import Array, Arrays, Backend, Network
 from dualml.spec.checks import spec_problems
@@ -22,7 +22,7 @@ from dualml.spelling import dotted
 from dualml.training.loop import Training, TrainingInterruptedError, writing
 from dualml.training.progress import Observer, Quiet
 from dualml.training.run_directory import RunDirectory, StoredRun, open_run
-from dualml.weights import initial_weights
+from dualml.weights import check_memory, initial_weights
 
 if TYPE_CHECKING:
     from dualml.parity.report import Report
@@ -83,6 +83,7 @@ def _backend(spec: Spec, name: str | None) -> tuple[Spec, Backend]:
     spec = checked(spec if name is None else spec.replace(backend=name))
     backend = registry.load(spec.backend)
     registry.check(backend, spec)
+    check_memory(spec.graph)
     return spec, backend
 
 
@@ -180,9 +181,10 @@ def train(
             directory.write_summary(summary | {"ended": "running"})
     try:
         ended = training.run()
-    except TrainingInterruptedError:
+    except TrainingError as error:
         if directory is not None:
-            directory.write_summary(summary | {"ended": "interrupted"})
+            how = "interrupted" if isinstance(error, TrainingInterruptedError) else "failed"
+            directory.write_summary(summary | {"ended": how})
         raise
     network, metrics = training.network, spec.metrics or ()
     test = evaluate_network(network, dataset.test, spec.loss, metrics) if dataset.test is not None else {}
@@ -190,10 +192,6 @@ def train(
         with writing(directory.path):
             directory.write_model(network.get_weights())
             directory.write_summary(summary | {"ended": ended, **_outcome(training, test)})
-            if spec.train.tensorboard:
-                from dualml.training.tensorboard import write_logs
-
-                write_logs(directory.path, training.progress.history)
     return Run(
         spec,
         network,

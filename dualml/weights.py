@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -11,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dualml.errors import WeightsError
+from dualml.errors import SpecError, WeightsError
 from dualml.protocol import Array, Arrays
-from dualml.spec.graph import Graph
+from dualml.spec.graph import Graph, parameter_count
 
 FORMAT = "dualml.weights/1"
 """Value of the metadata key ``format`` of every file written here."""
@@ -33,6 +34,24 @@ def initial_weights(graph: Graph, seed: int) -> dict[str, Array]:
         item.name: item.initializer.draw(seed, item.name, item.shape, item.fan_in, item.fan_out).astype(graph.precision)
         for item in graph.parameters
     }
+
+
+def check_memory(graph: Graph) -> None:
+    """Refuse a model whose weights alone do not fit into this machine's memory, before anything is allocated.
+
+    Raises:
+        SpecError: Says how much is needed and what there is.
+    """
+    if not hasattr(os, "sysconf"):  # not on Windows: there the allocation itself fails, with a MemoryError
+        return
+    present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed = parameter_count(graph) * np.dtype(graph.precision).itemsize
+    if needed > present:
+        largest = max(graph.parameters, key=lambda parameter: math.prod(parameter.shape))
+        raise SpecError(
+            f"the model's weights need {needed / 2**30:,.0f} GiB of memory, but this machine has "
+            f"{present / 2**30:,.0f} GiB; the largest is {largest.name} of shape {list(largest.shape)}: make it smaller"
+        )
 
 
 def check_weights(arrays: Arrays, graph: Graph, what: str = "weights") -> None:
@@ -112,7 +131,7 @@ def write_tensors(
     from safetensors.numpy import save_file
 
     header = {"format": FORMAT, "metadata": json.dumps(metadata or {}, sort_keys=True)}
-    content = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    content = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     write_atomically(path, lambda temporary: save_file(content, temporary, metadata=header), durable=durable)
 
 

@@ -60,7 +60,7 @@ class LeakyRelu(Elementwise):
     """``x`` where ``x > 0``, else ``negative_slope x``.
 
     Why not stock: the attribute ``alpha`` of the kernel behind ``tf.nn.leaky_relu`` is a float32, so in float64
-    a slope of 0.01 is 0.00999999977.
+    a slope of 0.01 is 0.00999999977; and ``keras.layers.LeakyReLU`` refuses a negative slope in any precision.
     """
 
     def __init__(self, negative_slope: float, **settings: Any) -> None:
@@ -114,9 +114,9 @@ def _gelu(settings: spec.Gelu, precision: str, name: str) -> Any:
 
 
 def _leaky_relu(settings: spec.LeakyRelu, precision: str, name: str) -> Any:
-    if precision == "float32":
-        return keras.layers.LeakyReLU(settings.negative_slope, name=name, dtype=precision)
     assert settings.negative_slope is not None
+    if precision == "float32" and settings.negative_slope >= 0:
+        return keras.layers.LeakyReLU(settings.negative_slope, name=name, dtype=precision)
     return LeakyRelu(settings.negative_slope, name=name, dtype=precision)
 
 

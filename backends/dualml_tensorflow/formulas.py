@@ -167,7 +167,10 @@ class FormulaAdam(Formula):
         dtype = variable.dtype
         index = self._get_variable_index(variable)
         first, second = self.first_moments[index].value, self.second_moments[index].value
-        first.assign_add((gradient - first) * (1.0 - self.beta_1))
+        if self.beta_1 > 0.5:
+            first.assign_add((gradient - first) * (1.0 - self.beta_1))
+        else:  # the other end, as torch.lerp (aten/src/ATen/native/Lerp.h): with beta_1 = 0 the moment is the gradient
+            first.assign(gradient - (gradient - first) * self.beta_1)
         second.assign(second * self.beta_2 + gradient * (1.0 - self.beta_2) * gradient)
         updates = tf.cast(self.iterations + 1, tf.float64)
         step_size = rate / (1.0 - self.beta_1**updates)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,22 +14,26 @@ TORCH_EPSILON = 1e-6
 """The epsilon in ``torch.nn.utils.clip_grad_norm_``."""
 
 
-def clip_global_norm(parameters: Sequence[nn.Parameter], clip: GlobalNorm) -> None:
+def global_norm(settings: GlobalNorm, parameters: Sequence[nn.Parameter]) -> None:
     """Scale all gradients in place by ``min(1, max_norm / (norm + epsilon))``, ``norm`` over all together.
 
     ``torch.nn.utils.clip_grad_norm_`` itself where its epsilon is meant, which cannot be chosen there.
 
     Args:
+        settings: Largest norm and epsilon, every setting filled in.
         parameters: Their ``.grad`` is clipped.
-        clip: Largest norm and epsilon, every setting filled in.
     """
-    if clip.epsilon is None:
+    if settings.epsilon is None:
         raise ValueError("every setting of the clipping must be filled in, found epsilon None; resolve the spec")
-    if clip.epsilon == TORCH_EPSILON:
-        nn.utils.clip_grad_norm_(parameters, clip.max_norm, norm_type=2.0, error_if_nonfinite=False)
+    if settings.epsilon == TORCH_EPSILON:
+        nn.utils.clip_grad_norm_(parameters, settings.max_norm, norm_type=2.0, error_if_nonfinite=False)
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients, norm_type=2.0, error_if_nonfinite=False)
-    factor = torch.clamp(clip.max_norm / (norm + clip.epsilon), max=1.0)  # a norm of 0 gives inf, clamped to 1
+    factor = torch.clamp(settings.max_norm / (norm + settings.epsilon), max=1.0)  # a norm of 0 gives inf, clamped to 1
     for gradient in gradients:
         gradient.mul_(factor)
+
+
+CLIPPINGS: Mapping[str, Callable[[Any, Sequence[nn.Parameter]], None]] = {"global_norm": global_norm}
+"""The function of each kind of clipping, from its resolved settings."""

@@ -43,7 +43,8 @@ _ROLES: Mapping[tuple[str, str], _Role] = {
 def to_tensor(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor of its own with an array's values; contiguous, whatever the array's strides are."""
     formats = {torch.float32: np.float32, torch.float64: np.float64, torch.int64: np.int64, torch.bool: np.bool_}
-    return torch.from_numpy(np.array(array, dtype=formats[dtype], order="C", copy=True)).to(device)
+    # torch.tensor copies into memory aligned as all of PyTorch's: products of matrices may depend on it.
+    return torch.tensor(np.ascontiguousarray(array, dtype=formats[dtype]), dtype=dtype, device=device)
 
 
 def to_array(tensor: Tensor) -> Array:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks
 from dualml.spec.graph import INPUT, Graph
 from dualml.spec.losses import Loss
-from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.spec.optimizers import Clipping, Optimizer
 from dualml_torch.layers import MaskedDropout, Placement
 from dualml_torch.layout import DTYPES, Layout, to_array, to_tensor
 from dualml_torch.losses import batch_loss, example_losses
@@ -70,7 +70,7 @@ class TorchNetwork:
         Args:
             inputs: Shape ``(examples, *graph.input_shape)``.
             training: Whether random layers are active.
-            taps: Nodes whose values are wanted beside the output.
+            taps: Nodes (or ``input``) whose values are wanted beside the output.
             masks: Dropout masks; needed in training mode unless randomness is native.
 
         Returns:
@@ -79,7 +79,7 @@ class TorchNetwork:
         Raises:
             ValueError: A tap is not a node, or masks are missing or of a wrong shape.
         """
-        self._check_taps(taps, ())
+        self._check_taps(taps)
         values: dict[str, Array] = {}
 
         def watch(name: str, value: Tensor) -> Tensor:
@@ -88,6 +88,8 @@ class TorchNetwork:
             return value
 
         placed = self.place_inputs(inputs)
+        if INPUT in taps:
+            values[INPUT] = to_array(placed)
         given = self.place_masks(masks, len(inputs)) if training else {}
         with torch.no_grad(), self.mode(training=training), self.masked(given):
             output = self._model.walk(placed, watch) if taps else self.native(placed)
@@ -121,7 +123,7 @@ class TorchNetwork:
         Raises:
             ValueError: A tap is not a node, or masks are missing or of a wrong shape.
         """
-        self._check_taps(taps, (INPUT,))
+        self._check_taps(taps)
         watched: dict[str, Tensor] = {}
 
         def watch(name: str, value: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ class TorchNetwork:
             loss=total.item(),
             example_losses=to_array(losses),
             parameters={name: self.layout.to_neutral(name, value) for name, value in parameters.items()},
-            values={name: to_array(value) for name, value in watched.items() if name != INPUT},
+            values={name: to_array(value) for name, value in watched.items()},
             values_gradients={
                 name: to_array(value) for name, value in zip(watched, found[len(parameters) :], strict=True)
             },
@@ -163,7 +165,7 @@ class TorchNetwork:
         *,
         batch_size: int,
         update_size: int | None = None,
-        clip: GlobalNorm | None = None,
+        clip: Clipping | None = None,
         compiled: bool = True,
     ) -> TorchTrainer:
         """A trainer of this network.
@@ -242,8 +244,8 @@ class TorchNetwork:
             for module, was in before.items():
                 module.training = was
 
-    def _check_taps(self, taps: Sequence[str], beside: tuple[str, ...]) -> None:
-        known = (*beside, *self._graph.by_name)
+    def _check_taps(self, taps: Sequence[str]) -> None:
+        known = (INPUT, *self._graph.by_name)
         unknown = [name for name in taps if name not in known]
         if unknown:
             raise ValueError(f"taps must be among {', '.join(known)}; got {', '.join(unknown)}")

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from dualml.protocol import Arrays, Batch, Masks, State
 from dualml.spec.losses import Loss
-from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_weights
-from dualml_torch.clipping import clip_global_norm
+from dualml_torch.clipping import CLIPPINGS
+from dualml_torch.layout import to_tensor
 from dualml_torch.losses import batch_loss
 from dualml_torch.optimizers import OPTIMIZERS
 
@@ -56,7 +57,7 @@ class TorchTrainer:
         settings: Optimizer,
         batch_size: int,
         update_size: int,
-        clip: GlobalNorm | None,
+        clip: Clipping | None,
     ) -> None:
         self._network = network
         self._loss = loss
@@ -98,16 +99,11 @@ class TorchTrainer:
         """
         if not len(batch):
             raise ValueError("a batch must hold at least one example, got none")
-        placed = self.place(batch)
         masks_placed = self._network.place_masks(masks, len(batch))
         with self._training():
-            losses = []
-            for start in range(0, len(batch), self._batch_size):
-                piece = slice(start, start + self._batch_size)
-                given = {name: mask[piece] for name, mask in masks_placed.items()}
-                losses.append(self._backward(placed.inputs[piece], placed.targets[piece], given, len(batch)))
+            losses = self._accumulate(self.place(batch), self._rows(np.arange(len(batch))), masks_placed)
             self._update(lr)
-        return sum(loss.item() for loss in losses)
+        return float(_per_update([losses])[0])
 
     def place(self, batch: Batch) -> Placed:
         """Data as tensors of their own on the network's device, for ``run``."""
@@ -137,19 +133,14 @@ class TorchTrainer:
                 f"{len(order)} examples in updates of {self._update_size} are {updates} updates, "
                 f"which need as many learning rates; got {len(lrs)}"
             )
-        rows = torch.tensor(order, dtype=torch.int64, device=self._network.device)
+        rows = self._rows(order)
         masks_placed = self._network.place_masks(masks, len(order))
-        losses: list[list[Tensor]] = []
+        losses = []
         with self._training():
             for first, lr in zip(range(0, len(order), self._update_size), lrs.tolist(), strict=True):
-                last = min(first + self._update_size, len(order))
-                losses.append([])
-                for start in range(first, last, self._batch_size):
-                    stop = min(start + self._batch_size, last)
-                    piece = rows[start:stop]
-                    inputs, targets = placed.inputs.index_select(0, piece), placed.targets.index_select(0, piece)
-                    given = {name: mask[start:stop] for name, mask in masks_placed.items()}
-                    losses[-1].append(self._backward(inputs, targets, given, last - first))
+                update = slice(first, first + self._update_size)
+                given = {name: mask[update] for name, mask in masks_placed.items()}
+                losses.append(self._accumulate(placed, rows[update], given))
                 self._update(lr)
         return _per_update(losses)
 
@@ -166,17 +157,34 @@ class TorchTrainer:
         self._network.layout.set_slots(self._optimizer, self._slots, state)
         self._updates = state.step
 
-    def _backward(self, inputs: Tensor, targets: Tensor, masks: Mapping[str, Tensor], count: int) -> Tensor:
-        """Add the gradients of the examples' summed losses over ``count`` to ``.grad``; returns that loss."""
-        with self._network.masked(masks):
-            loss = batch_loss(self._loss, self._network.native(inputs), targets, count)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+    def _rows(self, order: NDArray[np.int64]) -> Tensor:
+        return to_tensor(order, torch.int64, self._network.device)
+
+    def _accumulate(self, placed: Placed, rows: Tensor, masks: Mapping[str, Tensor]) -> list[Tensor]:
+        """Add up one update's gradients in ``.grad``.
+
+        Args:
+            placed: The data.
+            rows: Which rows, shape ``(count,)``.
+            masks: Row ``i`` of a mask belongs to ``rows[i]``.
+
+        Returns:
+            For each piece of ``batch_size`` rows, the sum of its losses divided by ``count``, shape ``()``.
+        """
+        losses = []
+        for start in range(0, len(rows), self._batch_size):
+            piece = slice(start, start + self._batch_size)
+            inputs, targets = placed.inputs.index_select(0, rows[piece]), placed.targets.index_select(0, rows[piece])
+            with self._network.masked({name: mask[piece] for name, mask in masks.items()}):
+                loss = batch_loss(self._loss, self._network.native(inputs), targets, len(rows))
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+        return losses
 
     def _update(self, lr: float) -> None:
         """Clip ``.grad``, do one update and clear ``.grad``."""
         if self._clip is not None:
-            clip_global_norm(self._parameters, self._clip)
+            CLIPPINGS[self._clip.kind](self._clip, self._parameters)
         for group in self._optimizer.param_groups:
             group["lr"] = float(lr)
         self._optimizer.step()

@@ -182,7 +182,7 @@ def _tag(settings: type[Settings]) -> str | None:
 
 def _field_settings(field: FieldInfo) -> Iterator[type[Settings]]:
     chosen = [item for item in field.metadata if isinstance(item, OneKey)]
-    for item in chosen or [field.annotation]:
+    for item in chosen or (field.annotation,):
         yield from _settings_in(item)
 
 

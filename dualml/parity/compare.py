@@ -272,9 +272,9 @@ class _Pass:
             self.compare_free(left, sides[1].advance(1)[0])
         right = sides[1].resynchronised(left)
         size = self.plan.update_size
-        judged = judge(left, self.specs[0], size), judge(right, self.specs[0], size)
+        judged = judge(left, self.specs[0], size, left.lr), judge(right, self.specs[0], size, left.lr)
         if self.evidence.differ:
-            own = judge(right, self.specs[1], size)
+            own = judge(right, self.specs[1], size, right.lr)
             self.evidence.right_follows_own &= all(item.rho <= LIMIT for item in own.values())
             self.evidence.left_follows_own &= all(item.rho <= LIMIT for item in judged[0].values())
         for key, array in left.arrays.items():

@@ -35,13 +35,14 @@ class Judgement:
     undefined: int = 0
 
 
-def judge(record: Record, spec: Spec, update_size: int) -> dict[Key, Judgement]:
+def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, Judgement]:
     """Judge everything recorded in one update.
 
     Args:
         record: A full record.
         spec: The resolved spec, in the precision of the record.
         update_size: Most examples in one update, for the random masks.
+        lr: Learning rate the spec gives this update.
 
     Returns:
         A judgement for each forward, loss, backward, update, state and prediction array.
@@ -89,7 +90,7 @@ def judge(record: Record, spec: Spec, update_size: int) -> dict[Key, Judgement]:
         compare(Key("backward", *name.rsplit(".", 1)), gradient, local.parameter_bounds[name])
 
     state = State(record.facts["optimizer_step"], record.slots("before_state"))
-    arguments = (spec.optimizer, spec.train.clip, weights, parameters, state, record.lr)
+    arguments = (spec.optimizer, spec.train.clip, weights, parameters, state, lr)
     moved, after = reference.apply(*arguments)
     bounds, slot_bounds = reference.apply_bounds(*arguments, unit=unit)
     for name, wanted in moved.items():

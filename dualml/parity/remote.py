@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -98,7 +99,8 @@ class RemoteSide:
 
     def close(self) -> None:
         if self.process.stdin is not None:
-            self.process.stdin.close()
+            with suppress(OSError):  # the process may be gone already
+                self.process.stdin.close()
         try:
             self.process.wait(SECONDS_TO_LEAVE)
         except subprocess.TimeoutExpired:

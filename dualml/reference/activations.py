@@ -99,7 +99,8 @@ def _normal_density(x: Float) -> Float:
 
 
 def _cubic(x: Float) -> Float:
-    return np.asarray(_ROOT_TWO_OVER_PI * (x + _CUBE * x**3))
+    with np.errstate(over="ignore"):  # tanh of infinity is right
+        return np.asarray(_ROOT_TWO_OVER_PI * (x + _CUBE * x**3))
 
 
 def _cubic_derivative(x: Float) -> Float:

@@ -13,12 +13,16 @@ from pydantic import Field
 from dualml.spec.base import Keyed, OneKey
 
 
+LARGEST_RATE = 3.4028234663852886e38
+"""The largest float32 number: a larger rate cannot be handed to a framework."""
+
+
 class Optimizer(Keyed):
     """What every optimizer has."""
 
     positional = ("lr",)
 
-    lr: float | None = Field(default=None, ge=0)
+    lr: float | None = Field(default=None, ge=0, le=LARGEST_RATE)
     """Learning rate before the schedule."""
 
     @property

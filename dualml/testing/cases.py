@@ -23,7 +23,7 @@ from dualml.spec.graph import Graph
 from dualml.spec.layers import Activation, Add, Concat, Dense, Dropout, Flatten, Layer, Reshape
 from dualml.spec.losses import CrossEntropy, Loss, MeanSquaredError
 from dualml.spec.model import Model
-from dualml.spec.optimizers import Adam, AdamW, GlobalNorm, Optimizer, Sgd
+from dualml.spec.optimizers import Adam, AdamW, Clipping, GlobalNorm, Optimizer, Sgd
 from dualml.spec.train import Train
 
 SEED = 2
@@ -271,11 +271,11 @@ class Update:
 
     name: str
     optimizer: Optimizer
-    clip: GlobalNorm | None = None
+    clip: Clipping | None = None
 
 
 def _update(
-    name: str, optimizer: Optimizer, conventions: Conventions = "torch", clip: GlobalNorm | None = None
+    name: str, optimizer: Optimizer, conventions: Conventions = "torch", clip: Clipping | None = None
 ) -> Update:
     case = Case(name, PLAIN.input, PLAIN.layers, conventions=conventions)
     resolved = case.spec(optimizer=optimizer, train=Train(clip=clip)).resolved

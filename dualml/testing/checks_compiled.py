@@ -15,7 +15,10 @@ from dualml.testing.cases import OPTIMIZER_CASES, PLAIN, RATES, THIN, Case, Upda
 from dualml.testing.checks_training import RUN_CASES, Run, TrainingChecks
 
 COMPILED_UPDATES = tuple(
-    row for row in OPTIMIZER_CASES if row.name.endswith(("-torch", "-keras")) or "nesterov" in row.name
+    row
+    for row in OPTIMIZER_CASES
+    if row.name.endswith(("-torch", "-keras"))
+    or row.name in ("sgd-nesterov-coupled", "sgd-nesterov-lr-inside-decoupled")
 )
 """Optimizers checked under the compiler too: what each convention means, and the momentum with most terms."""
 

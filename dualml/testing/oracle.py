@@ -19,7 +19,7 @@ from dualml import randomness, reference
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks, State
 from dualml.spec.graph import INPUT, Graph
 from dualml.spec.losses import Loss
-from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.spec.optimizers import Clipping, Optimizer
 
 Float = NDArray[np.float64]
 
@@ -166,7 +166,7 @@ class JudgedUpdate:
 
 def updated(
     optimizer: Optimizer,
-    clip: GlobalNorm | None,
+    clip: Clipping | None,
     weights: Arrays,
     gradients: Arrays,
     state: State,
@@ -236,7 +236,7 @@ def trained(
     weights: Arrays,
     loss: Loss,
     optimizer: Optimizer,
-    clip: GlobalNorm | None,
+    clip: Clipping | None,
     pieces: Sequence[Piece],
 ) -> JudgedTraining:
     """Several updates, one after the other.
@@ -267,7 +267,7 @@ def _train(
     weights: Arrays,
     loss: Loss,
     optimizer: Optimizer,
-    clip: GlobalNorm | None,
+    clip: Clipping | None,
     pieces: Sequence[Piece],
     size: float,
     twin: int,

@@ -23,6 +23,7 @@ from dualml.training.checkpoint import Checkpoint, Progress, read_checkpoint
 from dualml.training.plan import Plan, dropout_masks
 from dualml.training.progress import Observer
 from dualml.training.run_directory import RunDirectory
+from dualml.training.tensorboard import write_logs
 
 SECONDS_PER_CHUNK = 0.3
 """How long the framework is left alone between two looks at the clock; results do not depend on it."""
@@ -65,6 +66,10 @@ class Training:
                 f"fewer than one update's {self.plan.update_size}; lower train.batch_size or set drop_last to false"
             )
         train = self.spec.train
+        if train.early_stopping is not None and self.dataset.validation is None:
+            raise TrainingError(
+                "train.early_stopping needs validation examples, but there are none; set data.validation above 0"
+            )
         self.trainer: Trainer = self.network.trainer(
             self.spec.loss,
             self.spec.optimizer,
@@ -207,6 +212,8 @@ class Training:
             return
         with writing(self.directory.path):
             self.directory.write_metrics(progress.history)
+            if train.tensorboard:
+                write_logs(self.directory.path, progress.history)
             if last or is_best or progress.epoch % train.checkpoints.every == 0:
                 checkpoint = self.checkpoint()
                 if last or progress.epoch % train.checkpoints.every == 0:
@@ -228,13 +235,8 @@ class Training:
         stopping = self.spec.train.early_stopping
         if stopping is None:
             return
-        value = row.get(stopping.metric)
-        if value is None:
-            raise TrainingError(
-                "train.early_stopping needs validation examples, but there are none; set data.validation above 0"
-            )
-        if improves(stopping.metric, value, self.progress.stopping_best, stopping.min_delta):
-            self.progress.stopping_best, self.progress.waited = value, 0
+        if improves(stopping.metric, row[stopping.metric], self.progress.stopping_best, stopping.min_delta):
+            self.progress.stopping_best, self.progress.waited = row[stopping.metric], 0
         else:
             self.progress.waited += 1
 

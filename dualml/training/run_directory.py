@@ -46,11 +46,11 @@ class RunDirectory:
         """
         try:
             (self.path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            write_text(self.path / CONFIG, to_yaml(spec.resolved))
         except OSError as error:
             raise RunError(
                 f"{self.path}: must be a folder that can be written: {error.strerror}; choose another with --out"
             ) from None
+        write_text(self.path / CONFIG, to_yaml(spec.resolved))
 
     def write_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write one JSON object for each epoch."""

@@ -184,13 +184,16 @@ class KerasSide:
         self.optimizer.apply([tf.constant(gradients[name]) for name in self.parameters], list(self.parameters.values()))
 
     def values(self):
-        return {name: np.array(variable) for name, variable in self.parameters.items()}
+        return {name: variable.numpy() for name, variable in self.parameters.items()}
 
     def state(self):
         stored = {slot: getattr(self.optimizer, theirs) for slot, theirs in self.slots.items()}
         return State(
-            int(np.array(self.optimizer.iterations)),
-            {slot: dict(zip(self.parameters, map(np.array, stored[slot]), strict=True)) for slot in self.slots},
+            int(self.optimizer.iterations.numpy()),
+            {
+                slot: dict(zip(self.parameters, (item.numpy() for item in stored[slot]), strict=True))
+                for slot in self.slots
+            },
         )
 
 
@@ -262,21 +265,19 @@ KERAS_CASES = {
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", TORCH_CASES)
-def test_torch_within_bounds(name, dtype, record_property):
+def test_torch_within_bounds(name, dtype):
     optimizer, make, slots = TORCH_CASES[name]
     seed = 7 if name == "adam no epsilon" else 8  # without epsilon a gradient of 0 gives 0 / 0
     ratio = worst_ratio(TorchSide(make, slots, draw_parameters(seed, dtype)), fill(optimizer, TORCH), dtype, seed)
-    record_property("rho", ratio)
     assert ratio <= 1
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", KERAS_CASES)
-def test_keras_within_bounds(name, dtype, record_property):
+def test_keras_within_bounds(name, dtype):
     optimizer, make, slots = KERAS_CASES[name]
     parameters = draw_parameters(8, dtype)
     ratio = worst_ratio(KerasSide(make, slots, parameters), fill(optimizer, KERAS), dtype, 8)
-    record_property("rho", ratio)
     assert ratio <= 1
 
 
@@ -301,6 +302,36 @@ def test_keras_with_clipping_within_bounds(dtype):
     make = lambda o: o.SGD(momentum=F(0.9), global_clipnorm=dtype(0.05))  # noqa: E731
     side = KerasSide(make, {"momentum": "momentums"}, draw_parameters(11, dtype))
     assert worst_ratio(side, fill(Sgd(momentum=0.9), KERAS), dtype, 11, clipping) <= 1
+
+
+def test_every_hyper_parameter_may_be_rounded_to_float32():
+    """Adam in float32 throughout: ``1 - b2`` of a float32 ``b2`` is off by 1.3e-5 of itself, and so is ``v``."""
+    one, b1, b2, epsilon, lr, decay = (np.float32(value) for value in (1.0, 0.9, 0.999, 1e-8, 0.01, 0.1))
+    optimizer = fill(Adam(weight_decay=0.1), TORCH)
+    parameters = draw_parameters(15, np.float32)
+    state = initial_state(optimizer, parameters)
+    worst = 0.0
+    for t, gradients in enumerate(draw_gradients(15, np.float32), start=1):
+        after, after_state = update(optimizer, parameters, gradients, state, 0.01)
+        bounds, slot_bounds = update_bounds(optimizer, parameters, gradients, state, 0.01, unit=2.0**-24)
+        moved, first, second = {}, {}, {}
+        for name, p in parameters.items():
+            g = gradients[name] + decay * p
+            m = b1 * state.slots["first_moment"][name].astype(np.float32) + (one - b1) * g
+            v = b2 * state.slots["second_moment"][name].astype(np.float32) + (one - b2) * g * g
+            corrected = np.sqrt(v / (one - b2**t)) + epsilon
+            moved[name], first[name], second[name] = p - lr * (m / (one - b1**t)) / corrected, m, v
+            assert moved[name].dtype == np.float32
+            worst = max(
+                worst,
+                float(np.max(np.abs(moved[name] - after[name]) / bounds[name])),
+                float(np.max(np.abs(m - after_state.slots["first_moment"][name]) / slot_bounds["first_moment"][name])),
+                float(
+                    np.max(np.abs(v - after_state.slots["second_moment"][name]) / slot_bounds["second_moment"][name])
+                ),
+            )
+        parameters, state = moved, State(t, {"first_moment": first, "second_moment": second})
+    assert worst <= 1
 
 
 # Real faults: what torch.optim does, judged against a spec that means something else.
@@ -337,14 +368,13 @@ def test_momentum_and_rate_through_float32_are_caught_in_float64():
     assert worst_ratio(side, fill(Sgd(momentum=0.9), KERAS), np.float64, 14) > 1e5
     side = TorchSide(TORCH_CASES["adam"][1], MOMENTS, draw_parameters(14, np.float64))
     original = side.step
-    side.step = lambda gradients, rate, max_norm=None: original(gradients, float(np.float32(rate)))
+    side.step = lambda gradients, rate, _max_norm: original(gradients, float(np.float32(rate)))
     assert worst_ratio(side, fill(Adam(), TORCH), np.float64, 14) > 1e4
 
 
 def test_lr_in_momentum_shows_when_the_rate_changes():
-    optimizer, make, _ = TORCH_CASES["sgd momentum"]
     wrong = fill(Sgd(momentum=0.9, lr_in_momentum=True), TORCH)
-    right = fill(optimizer, TORCH)
+    right = fill(Sgd(momentum=0.9), TORCH)
     parameters = {"p": np.array([1.0])}
     for rates, same in (([0.1, 0.1], True), ([0.1, 0.01], False)):
         ends = []

@@ -10,7 +10,7 @@ from dualml.errors import DataError
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks
 from dualml.spec.graph import INPUT, Graph, Node
 from dualml.spec.losses import Loss
-from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_weights
 from dualml_numpy_example import operations
 from dualml_numpy_example.operations import Backward
@@ -93,7 +93,7 @@ class NumpyNetwork:
         *,
         batch_size: int,
         update_size: int | None = None,
-        clip: GlobalNorm | None = None,
+        clip: Clipping | None = None,
         compiled: bool = True,
     ) -> NumpyTrainer:
         """A trainer of this network."""
@@ -109,7 +109,7 @@ class NumpyNetwork:
             return masks[node.name]
         if self.random is None:
             raise DataError(f"training needs a mask for the dropout {node.name!r}; pass masks")
-        return self.random.random((examples, *node.shape)) >= node.settings.rate
+        return np.asarray(self.random.random((examples, *node.shape)) >= node.settings.rate)
 
     def _evaluate(
         self, inputs: Array, training: bool, masks: Masks | None

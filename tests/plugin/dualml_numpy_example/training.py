@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +13,36 @@ from dualml.errors import WeightsError
 from dualml.protocol import Array, Arrays, Batch, Masks, State
 from dualml.spec.graph import Graph
 from dualml.spec.losses import Loss
-from dualml.spec.optimizers import Adam, GlobalNorm, Optimizer, Sgd
+from dualml.spec.optimizers import Adam, Clipping, GlobalNorm, Optimizer, Sgd
 from dualml.weights import check_weights
 
 if TYPE_CHECKING:
     from dualml_numpy_example.network import NumpyNetwork
 
 
-def clip_factor(gradients: Arrays, clip: GlobalNorm) -> float:
-    """``min(1, max_norm / (norm + epsilon))`` with the norm over all parameters together."""
+def global_norm(clip: GlobalNorm, gradients: Arrays) -> float:
+    """What gradients are multiplied by: ``min(1, max_norm / (norm + epsilon))``, the norm over all of them together."""
     assert clip.epsilon is not None, "settings arrive resolved"
     norm = float(np.sqrt(sum(float(np.vdot(value, value)) for value in gradients.values()))) + clip.epsilon
     return 1.0 if norm <= clip.max_norm else clip.max_norm / norm
 
 
+CLIPPINGS: Mapping[str, Callable[[Any, Arrays], float]] = {"global_norm": global_norm}
+"""Ways to clip by kind."""
+
+
+def decay(settings: Sgd | Adam, value: Array, gradient: Array, lr: float) -> tuple[Array, Array]:
+    """Weight decay, which changes the parameter or the gradient."""
+    if not settings.weight_decay:
+        return value, gradient
+    if settings.decay == "coupled":
+        return value, gradient + settings.weight_decay * value
+    return value - lr * settings.weight_decay * value, gradient
+
+
 def sgd(settings: Sgd, value: Array, gradient: Array, slots: dict[str, Array], lr: float, step: int) -> Array:
     """One parameter after one update of ``dualml.Sgd``; writes the new slots into ``slots``."""
-    start = value
-    if settings.weight_decay:
-        if settings.decay == "coupled":
-            gradient = gradient + settings.weight_decay * value
-        else:
-            start = value - lr * settings.weight_decay * value
+    start, gradient = decay(settings, value, gradient, lr)
     if not settings.momentum:
         return start - lr * gradient
     buffer = settings.momentum * slots["momentum"] + (-lr * gradient if settings.lr_in_momentum else gradient)
@@ -48,18 +57,13 @@ def adam(settings: Adam, value: Array, gradient: Array, slots: dict[str, Array],
     beta1, beta2, epsilon = settings.beta1, settings.beta2, settings.epsilon
     assert beta1 is not None, "settings arrive resolved"
     assert beta2 is not None, "settings arrive resolved"
-    start = value
-    if settings.weight_decay:
-        if settings.decay == "coupled":
-            gradient = gradient + settings.weight_decay * value
-        else:
-            start = value - lr * settings.weight_decay * value
+    start, gradient = decay(settings, value, gradient, lr)
     first = slots["first_moment"] = beta1 * slots["first_moment"] + (1 - beta1) * gradient
     second = slots["second_moment"] = beta2 * slots["second_moment"] + (1 - beta2) * gradient * gradient
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     if settings.epsilon_placement == "corrected":
         return start - lr * (first / correction1) / (np.sqrt(second / correction2) + epsilon)
-    return start - lr * (correction2**0.5 / correction1) * first / (np.sqrt(second) + epsilon)
+    return start - lr * (math.sqrt(correction2) / correction1) * first / (np.sqrt(second) + epsilon)
 
 
 UPDATES: Mapping[str, Callable[[Any, Array, Array, dict[str, Array], float, int], Array]] = {"sgd": sgd, "adam": adam}
@@ -76,7 +80,7 @@ class NumpyTrainer:
         optimizer: Optimizer,
         batch_size: int,
         update_size: int,
-        clip: GlobalNorm | None,
+        clip: Clipping | None,
     ) -> None:
         self.network = network
         self.loss = loss
@@ -93,7 +97,7 @@ class NumpyTrainer:
         """Clip, then do one update."""
         check_weights(gradients, self.network.graph, "gradients")
         self.updates += 1
-        factor = 1.0 if self.clip is None else clip_factor(gradients, self.clip)
+        factor = 1.0 if self.clip is None else CLIPPINGS[self.clip.kind](self.clip, gradients)
         update = UPDATES[self.optimizer.kind]
         for name, value in self.network.weights.items():
             gradient = np.asarray(gradients[name], dtype=value.dtype)

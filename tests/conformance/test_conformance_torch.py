@@ -13,7 +13,12 @@ from dualml.testing import BackendConformance
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="the framework is not installed")
 
 
+@pytest.fixture(scope="module")
+def loaded() -> Backend:
+    return registry.load("torch")
+
+
 class TestTorch(BackendConformance):
     @pytest.fixture
-    def backend(self) -> Backend:
-        return registry.load("torch")
+    def backend(self, loaded: Backend) -> Backend:
+        return loaded

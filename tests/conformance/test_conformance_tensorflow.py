@@ -13,7 +13,12 @@ from dualml.testing import BackendConformance
 pytestmark = pytest.mark.skipif(find_spec("tensorflow") is None, reason="the framework is not installed")
 
 
+@pytest.fixture(scope="module")
+def loaded() -> Backend:
+    return registry.load("tensorflow")
+
+
 class TestTensorFlow(BackendConformance):
     @pytest.fixture
-    def backend(self) -> Backend:
-        return registry.load("tensorflow")
+    def backend(self, loaded: Backend) -> Backend:
+        return loaded

@@ -1,0 +1,70 @@
+"""What several groups of tests share."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# Both frameworks use every core by default; with several test processes on a machine that costs more than it gives.
+for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+import pytest
+
+SMALL = """\
+backend: torch
+seed: 3
+precision: {precision}
+model:
+  input: [64]
+  layers:
+    - dense: {{units: 24, activation: relu, name: hidden}}
+    - dropout: {{rate: 0.25}}
+    - dense: {{units: 10, name: logits}}
+data: {{source: digits, limit: 500}}
+loss: cross_entropy
+optimizer: {{adam: {{lr: 0.01}}}}
+train: {{epochs: 4, batch_size: 32}}
+"""
+
+
+@pytest.fixture
+def small_config(tmp_path):
+    """Writes a config that trains in a moment, and returns its path."""
+
+    def write(precision="float32", **replacements):
+        text = SMALL.format(precision=precision)
+        for old, new in replacements.items():
+            text += f"{old}: {new}\n"
+        path = tmp_path / "small.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+@dataclass
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def dualml_command(capsys, monkeypatch) -> Callable[..., Outcome]:
+    """Runs a command line in this process, as the console script does."""
+    from dualml.cli.main import main
+
+    def run(*arguments) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["dualml", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from dualml.errors import BackendUnavailableError
+from dualml_tensorflow.startup import without_notes
 
 # Read once, when TensorFlow's libraries load: without it every process prints which instructions its binary
 # was compiled for. 2 leaves errors; a user's own setting stays.
@@ -20,7 +21,8 @@ _REMEDY = (
 )
 
 try:
-    import keras
+    with without_notes():
+        import keras
 except ModuleNotFoundError as error:
     # Keras imports the framework it is set to; if that one is absent, Keras is present but set to another.
     if (error.name or "").partition(".")[0] not in {"jax", "torch", "openvino", "mlx"}:

@@ -50,6 +50,8 @@ def problems_of(error: ValidationError, source: Source, root: type[Settings]) ->
     found: dict[Location, list[Problem]] = {}
     order: list[Location] = []
     for item in error.errors():
+        if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
+            continue  # pydantic counts only the entries that are right; those that are wrong are reported themselves
         raw = tuple(item["loc"])
         location, rest = _in_file(raw, source.data)
         kind = item["type"]

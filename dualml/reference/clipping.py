@@ -23,8 +23,8 @@ class GlobalNorm:
         """Bound on the relative error of the factor; 0 where no rounding can make it less than 1.
 
         A sum of ``n`` squares in any order is off by ``gamma_{n + 1}``, its root by half of that. The bound is
-        wide because one framework needs it: ``torch.linalg.vector_norm`` adds float32 squares one after the
-        other in 8 lanes, and was 0.35 % off for 4,000,000 equal values (PyTorch 2.13).
+        wide because one framework needs it: ``torch.linalg.vector_norm``, which ``clip_grad_norm_`` uses, was
+        0.35 % off for 4,000,000 equal float32 values (measured, PyTorch 2.13, CPU).
         """
         count = max((array.size for array in gradients.values()), default=0) + len(gradients)
         relative = gamma(count / 2 + 8, unit)

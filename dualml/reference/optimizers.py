@@ -1,9 +1,10 @@
 """Optimizer updates: formulas and bounds on their rounding errors, each formula written once.
 
 A rule is evaluated twice: on float64 arrays it gives the update; on ``Rounded`` ones the same expressions give
-the bound. The bounds admit every hyper-parameter rounded to the *working* precision, as Keras stores
-them: with float32 betas ``1 - 0.999`` is off by about 1,000 u, and so is the second moment. In float64 the
-same bounds are 2^29 times tighter, and a beta that passed through float32 lies far outside.
+the bound. The bounds admit every hyper-parameter rounded to the *working* precision: with a float32 beta
+``1 - 0.999`` may be off by 1,000 u (it is off by 220 u), and so may the second moment; Keras' stock Adam computes
+its bias corrections like that. In float64 the same bounds are 2^29 times tighter, and a beta that passed
+through float32 lies far outside.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dualml.spec.optimizers import Adam, AdamW, Optimizer, Sgd
 Number = Any
 """A float64 array, or a ``Rounded`` one."""
 
-_SLACK = 2.0  # other orders of the same operations: m + (1 - b1)(g - m) for b1 m + (1 - b1) g, and the like
+_SLACK = 2.0  # other orders of the same operations: (lr m) / d for lr (m / d), and the like
 
 
 class _Exact:
@@ -37,6 +38,10 @@ class _Exact:
 
     def array(self, value: Float, error: Float | None = None) -> Number:
         return value
+
+    def average(self, weight: Number, old: Number, new: Number) -> Number:
+        """``weight old + (1 - weight) new``."""
+        return weight * old + (1.0 - weight) * new
 
     def root(self, value: Number) -> Number:
         return np.sqrt(value)
@@ -63,6 +68,11 @@ class _Bounded(_Exact):
 
     def array(self, value: Float, error: Float | None = None) -> Number:
         return Rounded(value, 0.0 if error is None else error, self.unit)
+
+    def average(self, weight: Number, old: Number, new: Number) -> Number:
+        # Both frameworks also compute old + (1 - weight)(new - old), which loses digits where new is far below old.
+        direct, by_difference = super().average(weight, old, new), old + (1.0 - weight) * (new - old)
+        return Rounded(direct.value, np.maximum(direct.error, by_difference.error), self.unit)
 
     def root(self, value: Number) -> Number:
         return value.root()
@@ -121,8 +131,8 @@ def _adam(
     c1 = arithmetic.correction(settings.beta1 or 0.0, step)
     c2 = arithmetic.correction(settings.beta2 or 0.0, step)
     epsilon = arithmetic.setting(settings.epsilon or 0.0)
-    m = b1 * slots["first_moment"] + (1.0 - b1) * g
-    v = b2 * slots["second_moment"] + (1.0 - b2) * g * g
+    m = arithmetic.average(b1, slots["first_moment"], g)
+    v = arithmetic.average(b2, slots["second_moment"], g * g)
     if settings.epsilon_placement == "corrected":
         numerator, divisor = lr / c1 * m, arithmetic.root(v) / arithmetic.root(c2) + epsilon
     else:

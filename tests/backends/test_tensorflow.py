@@ -941,3 +941,18 @@ print(np.abs(net.predict(x) - theirs.numpy()).max() < 1e-4)
 """
     found = run_python(code)
     assert found.stdout.strip() == "True", found.stderr[-2000:]
+
+
+def test_importing_the_backend_says_nothing_and_leaves_stderr_alone():
+    code = "import os, dualml_tensorflow, tensorflow as tf\ntf.constant(1.0)\nos.write(2, b'mine')\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "mine"
+
+
+def test_what_is_not_a_known_note_passes():
+    code = (
+        "import os\nfrom dualml_tensorflow.startup import without_notes\n"
+        "with without_notes():\n    os.write(2, b'one\\nI0000 oneDNN custom operations are on. You may\\ntwo')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "one\ntwo"

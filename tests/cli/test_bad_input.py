@@ -165,7 +165,7 @@ CASES = {
     "overrides of runs": ("compare run run --set seed=1", ["--set"], None),
     "compare without data": ("compare good.yaml --set data=null", ["data", "is required"], None),
     "describe what does not fit": (
-        "describe good.yaml --set model.layers.0.dense={units:10,inputs:nowhere}",
+        "describe good.yaml --set model.layers.0.dense={} --set model.layers.0.dense.units=10 --set model.layers.0.dense.inputs=nowhere",
         ["no layer is named 'nowhere'"],
         None,
     ),

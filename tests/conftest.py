@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
 # Both frameworks use every core by default; with several test processes on a machine that costs more than it gives.
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(variable, "1")
-
-import pytest
 
 SMALL = """\
 backend: torch

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from dualml.spec.base import Keyed, OneKey
 
-
 LARGEST_RATE = 3.4028234663852886e38
 """The largest float32 number: a larger rate cannot be handed to a framework."""
 

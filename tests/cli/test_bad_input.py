@@ -127,7 +127,11 @@ CASES = {
         damaged("model.safetensors", Path.unlink),
     ),
     "weights cut short": ("evaluate run", ["model.safetensors", "cut short"], damaged("model.safetensors", cut)),
-    "weights of another shape": ("evaluate run", ["must have shape [64, 10]"], damaged("model.safetensors", wrong_shape)),
+    "weights of another shape": (
+        "evaluate run",
+        ["must have shape [64, 10]"],
+        damaged("model.safetensors", wrong_shape),
+    ),
     "weights of another model": ("evaluate run", ["missing:", "unknown: x"], damaged("model.safetensors", other_names)),
     "weights of another program": ("evaluate run", ["written by dualml"], damaged("model.safetensors", foreign)),
     "stored config damaged": ("evaluate run", ["config.yaml is damaged"], damaged("config.yaml", bad_config)),
@@ -165,7 +169,8 @@ CASES = {
     "overrides of runs": ("compare run run --set seed=1", ["--set"], None),
     "compare without data": ("compare good.yaml --set data=null", ["data", "is required"], None),
     "describe what does not fit": (
-        "describe good.yaml --set model.layers.0.dense={} --set model.layers.0.dense.units=10 --set model.layers.0.dense.inputs=nowhere",
+        "describe good.yaml --set model.layers.0.dense={} --set model.layers.0.dense.units=10"
+        " --set model.layers.0.dense.inputs=nowhere",
         ["no layer is named 'nowhere'"],
         None,
     ),

@@ -29,9 +29,7 @@ def test_train_tells_a_line_for_each_epoch(dualml_command, small_config, tmp_pat
 
 
 def test_train_is_silent_when_told(dualml_command, small_config, tmp_path):
-    outcome = dualml_command(
-        "train", small_config(), "--quiet", "--set", "train.epochs=1", "--out", tmp_path / "run"
-    )
+    outcome = dualml_command("train", small_config(), "--quiet", "--set", "train.epochs=1", "--out", tmp_path / "run")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
 
 

@@ -24,8 +24,9 @@ def python(code, *, cwd=ROOT):
 
 
 def command(arguments, absent=()):
+    words = ["dualml", *map(str, arguments)]
     hide = WITHOUT.format(names=tuple(absent)) if absent else ""
-    return f"{hide}\nimport sys\nsys.argv = ['dualml', *{list(map(str, arguments))!r}]\nfrom dualml.cli.main import main\nmain()\n"
+    return f"{hide}\nimport sys\nsys.argv = {words!r}\nfrom dualml.cli.main import main\nmain()\n"
 
 
 def imported(arguments, tmp_path):
@@ -40,12 +41,12 @@ def imported(arguments, tmp_path):
     return done.stdout.rpartition("IMPORTED ")[2].strip()
 
 
-@pytest.mark.parametrize(("backend", "wanted"), [("torch", "['sklearn', 'torch']"), ("tensorflow", "['keras', 'sklearn', 'tensorflow']")])
+@pytest.mark.parametrize(
+    ("backend", "wanted"), [("torch", "['sklearn', 'torch']"), ("tensorflow", "['keras', 'sklearn', 'tensorflow']")]
+)
 def test_training_imports_its_own_framework_only(small_config, tmp_path, backend, wanted):
-    arguments = [
-        "train", small_config(), "--backend", backend, "--tensorboard", "--set", "train.epochs=1", "--out", tmp_path / "run"
-    ]  # fmt: skip
-    assert imported(arguments, tmp_path) == wanted
+    arguments = ["train", small_config(), "--backend", backend, "--set", "train.epochs=1", "--out", tmp_path / "run"]
+    assert imported([*arguments, "--tensorboard"], tmp_path) == wanted
 
 
 @pytest.mark.parametrize("arguments", [["describe", ROOT / "configs/mlp.yaml"], ["schema"], ["--version"]])
@@ -92,7 +93,9 @@ def test_a_bug_in_an_adapter_is_not_taken_for_a_missing_framework():
 
 
 def test_keras_on_another_backend_is_refused():
-    code = "import os\nos.environ['KERAS_BACKEND'] = 'torch'\nfrom dualml import registry\nregistry.load('tensorflow')\n"
+    code = (
+        "import os\nos.environ['KERAS_BACKEND'] = 'torch'\nfrom dualml import registry\nregistry.load('tensorflow')\n"
+    )
     done = python(code)
     assert "BackendUnavailableError" in done.stderr
     assert "KERAS_BACKEND=tensorflow" in done.stderr

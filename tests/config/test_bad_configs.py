@@ -23,7 +23,11 @@ train: {epochs: 2}
 # what is replaced in GOOD, by what, and what the message must say
 CASES = {
     "unknown key": ("seed: 0", "sed: 0", ["config:2:1: sed: unknown key; did you mean 'seed'?"]),
-    "unknown layer": ("units: 2}", "units: 2}\n    - dens: {units: 3}", ["config:8:7", "'dens'", "did you mean 'dense'"]),
+    "unknown layer": (
+        "units: 2}",
+        "units: 2}\n    - dens: {units: 3}",
+        ["config:8:7", "'dens'", "did you mean 'dense'"],
+    ),
     "unknown setting": ("units: 2", "unit: 2", ["layers[1].dense.unit: unknown key; did you mean 'units'", "required"]),
     "unknown activation": ("relu", "relo", ["config:6:37", "unknown kind 'relo'; did you mean 'relu'"]),
     "unknown optimizer": ("adam:", "adm:", ["unknown kind 'adm'; did you mean 'adam'"]),
@@ -58,7 +62,11 @@ CASES = {
         "  layers: {dense: 2}\n",
         ["model.layers: must be a list"],
     ),
-    "two keys in a layer": ("- dense: {units: 2}", "- {dense: 2, dropout: 0.5}", ["must hold one key, got dense, dropout"]),
+    "two keys in a layer": (
+        "- dense: {units: 2}",
+        "- {dense: 2, dropout: 0.5}",
+        ["must hold one key, got dense, dropout"],
+    ),
     "no key in a layer": ("- dense: {units: 2}", "- {}", ["must name one kind"]),
     "a number as a layer": ("- dense: {units: 2}", "- 3", ["must name one kind", "got 3"]),
     "name twice": ("- dense: {units: 2}", "- {dense: {units: 2, name: a}, name: b}", ["both beside and under"]),
@@ -67,8 +75,16 @@ CASES = {
     "duplicate name": ("units: 4,", "units: 4, name: x,", ["must be unique"], ("units: 2", "units: 2, name: x")),
     "unknown input": ("units: 2", "units: 2, inputs: dense_7", ["no layer is named 'dense_7'; did you mean 'dense_1'"]),
     "input from later": ("activation: relu", "inputs: dense_2", ["comes later"]),
-    "shapes that do not add": ("units: 2}", "units: 2}\n    - add: {inputs: [dense_1, dense_2]}", ["one shape", "[4], [2]"]),
-    "impossible reshape": ("- dense: {units: 2}", "- reshape: [3]\n    - dense: 2", ["do not fit the target [3]", "use -1"]),
+    "shapes that do not add": (
+        "units: 2}",
+        "units: 2}\n    - add: {inputs: [dense_1, dense_2]}",
+        ["one shape", "[4], [2]"],
+    ),
+    "impossible reshape": (
+        "- dense: {units: 2}",
+        "- reshape: [3]\n    - dense: 2",
+        ["do not fit the target [3]", "use -1"],
+    ),
     "unused layer": ("units: 2", "units: 2, inputs: input", ["nothing uses layer 'dense_1'"]),
     "one class": ("units: 2", "units: 1", ["needs 2 or more classes"]),
     "accuracy without classes": ("cross_entropy", "mse\nmetrics: [accuracy]", ["accuracy needs class targets"]),

@@ -80,7 +80,9 @@ def test_records_survive_being_written(tmp_path):
         assert read.arrays[key].shape == array.shape
         assert read.arrays[key].dtype == array.dtype
         assert np.array_equal(read.arrays[key], array)
-    assert read.slots("state") == {"first_moment": {"head.kernel": read.arrays[Key("state", "head", "first_moment.kernel")]}}
+    assert read.slots("state") == {
+        "first_moment": {"head.kernel": read.arrays[Key("state", "head", "first_moment.kernel")]}
+    }
 
 
 @pytest.mark.parametrize(("value", "shown"), [(1.5, 1.5), (np.inf, "inf"), (np.nan, "nan"), (None, None)])

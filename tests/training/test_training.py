@@ -93,9 +93,7 @@ def test_an_interrupted_run_keeps_its_place_in_the_epoch(small_config, tmp_path,
     config = small_config()
     asked = iter([False, True])
     with pytest.raises(TrainingError, match="--resume") as caught:
-        dualml.train(
-            dualml.load(config), backend, out=tmp_path / "run", interrupted=lambda: next(asked, True)
-        )
+        dualml.train(dualml.load(config), backend, out=tmp_path / "run", interrupted=lambda: next(asked, True))
     assert "epoch 1" in str(caught.value) or "epoch 2" in str(caught.value)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["ended"] == "interrupted"
     rest = dualml.train(dualml.load(config), backend, out=tmp_path / "run", resume=True)
@@ -218,7 +216,7 @@ class TestResumingWithSomethingElse:
     def test_other_data_is_refused(self, small_config, run, monkeypatch):
         from dualml.data import Dataset
 
-        monkeypatch.setattr(Dataset, "fingerprint", lambda self: "other")
+        monkeypatch.setattr(Dataset, "fingerprint", lambda _: "other")
         with pytest.raises(RunError, match="other data"):
             dualml.train(dualml.load(small_config()), out=run, resume=True)
 

@@ -41,8 +41,9 @@ SECTIONS: tuple[tuple[str, str, tuple[type[Settings], ...]], ...] = (
     (
         "Layers",
         "Entries of `model.layers`: one key with its settings. Every layer also takes `name`, unique in the model\n"
-        "(left out, its kind and a running number: `dense_1`), and `inputs`, the name or names of the layers that feed it\n"
-        "(`input` is the model's input; left out, the layer before it). Both may stand under the layer's key or beside it.",
+        "(left out, its kind and a running number: `dense_1`), and `inputs`, the name or names of the layers that\n"
+        "feed it (`input` is the model's input; left out, the layer before it). Both may stand under the layer's key\n"
+        "or beside it.",
         LAYERS,
     ),
     ("Activations", "For `activation:` of a layer, or a layer of its own: `- activation: relu`.", ACTIVATIONS),

@@ -88,9 +88,8 @@ class Gradients:
         loss: Sum of the examples' losses divided by ``count``.
         example_losses: Loss of each example, shape ``(examples,)``.
         parameters: Gradient of ``loss`` for each parameter, neutral name and layout.
-        values: Output of each tapped node, shape ``(examples, *node.shape)``.
-        values_gradients: Gradient of ``loss`` for the output of each tapped node, and for ``input``
-            if it is tapped.
+        values: Output of each tapped node, shape ``(examples, *node.shape)``, and ``input`` if it is tapped.
+        values_gradients: Gradient of ``loss`` for each of ``values``.
     """
 
     loss: float
@@ -182,11 +181,14 @@ class Network(Protocol):
         Args:
             inputs: Shape ``(examples, *graph.input_shape)``.
             training: Whether random layers are active; the mode of ``native`` is afterwards what it was.
-            taps: Nodes whose values are wanted beside the output.
+            taps: Nodes (or ``input``) whose values are wanted beside the output.
             masks: Dropout masks; needed in training mode unless randomness is native.
 
         Returns:
             The values of the tapped nodes and of ``graph.output``, by node name.
+
+        Raises:
+            ValueError: A tap is no node, or masks are missing; these are mistakes of the caller's code.
         """
 
     def predict(self, inputs: Array) -> Array:

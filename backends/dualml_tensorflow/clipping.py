@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,7 +10,7 @@ import tensorflow as tf
 from dualml.spec.optimizers import GlobalNorm
 
 
-def clip(gradients: Sequence[Any], settings: GlobalNorm | None) -> list[Any]:
+def global_norm(settings: GlobalNorm, gradients: Sequence[Any]) -> list[Any]:
     """``g <- g min(1, max_norm / (norm + epsilon))`` with the norm over all gradients together.
 
     With epsilon 0 the factor is evaluated as Keras evaluates ``global_clipnorm``,
@@ -18,14 +18,12 @@ def clip(gradients: Sequence[Any], settings: GlobalNorm | None) -> list[Any]:
     so that a stock Keras loop is reproduced to the last bit; a gradient of norm 0 stays 0.
 
     Args:
+        settings: Largest norm and epsilon, every setting filled in.
         gradients: Dense gradients of one dtype.
-        settings: How; ``None``: not at all.
 
     Returns:
         Clipped gradients. All are NaN if the norm is not finite.
     """
-    if settings is None:
-        return list(gradients)
     norm = tf.sqrt(tf.reduce_sum(tf.stack([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])))
     limit = tf.constant(settings.max_norm, norm.dtype)
     if settings.epsilon:
@@ -34,3 +32,7 @@ def clip(gradients: Sequence[Any], settings: GlobalNorm | None) -> list[Any]:
         scale = limit * tf.minimum(1.0 / norm, 1.0 / limit)
     scale += norm - norm  # 0, or NaN where the norm is infinite or NaN
     return [gradient * scale for gradient in gradients]
+
+
+CLIPPINGS: Mapping[str, Callable[[Any, Sequence[Any]], list[Any]]] = {"global_norm": global_norm}
+"""The function of each kind of clipping, from its resolved settings."""

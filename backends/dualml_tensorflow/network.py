@@ -13,7 +13,7 @@ from dualml import randomness
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks
 from dualml.spec.graph import INPUT, Graph
 from dualml.spec.losses import Loss
-from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_weights
 from dualml_tensorflow import layout
 from dualml_tensorflow.layers import given_masks
@@ -133,7 +133,7 @@ class TensorflowNetwork:
         *,
         batch_size: int,
         update_size: int | None = None,
-        clip: GlobalNorm | None = None,
+        clip: Clipping | None = None,
         compiled: bool = True,
     ) -> TensorflowTrainer:
         """A trainer of this network; see ``dualml.protocol.Network.trainer``."""

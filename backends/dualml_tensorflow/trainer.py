@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from dualml.errors import WeightsError
 from dualml.protocol import Arrays, Batch, Masks, State
 from dualml.spec.losses import Loss
-from dualml.spec.optimizers import GlobalNorm, Optimizer
+from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_weights
 from dualml_tensorflow import layout
-from dualml_tensorflow.clipping import clip as clip_gradients
+from dualml_tensorflow.clipping import CLIPPINGS
 from dualml_tensorflow.formulas import Formula
 from dualml_tensorflow.optimizers import build_optimizer
 
@@ -51,7 +51,7 @@ class TensorflowTrainer:
         *,
         batch_size: int,
         update_size: int,
-        clip: GlobalNorm | None,
+        clip: Clipping | None,
         compiled: bool,
     ) -> None:
         self.network = network
@@ -166,7 +166,9 @@ class TensorflowTrainer:
         """Clip and update; ``rate`` is a float64 scalar."""
         variable = self._optimizer.learning_rate
         variable.assign(tf.cast(rate, variable.dtype))
-        self._update_parameters(clip_gradients(gradients, self.clip))
+        if self.clip is not None:
+            gradients = CLIPPINGS[self.clip.kind](self.clip, gradients)
+        self._update_parameters(gradients)
 
     def _optimize(self, gradients: list[Any]) -> None:
         """Update by the learning rate that the optimizer holds."""

@@ -116,7 +116,8 @@ class GlobalNorm(Clipping):
     """Clip by global norm: ``g <- g min(1, max_norm / (norm + epsilon))``, ``norm`` over all parameters together.
 
     (Pascanu et al., arXiv:1211.5063, algorithm 1.) Differs between the frameworks in epsilon: 1e-6 in
-    ``torch.nn.utils.clip_grad_norm_``, none in Keras' ``global_clipnorm``.
+    ``torch.nn.utils.clip_grad_norm_``, none in Keras' ``global_clipnorm``. What becomes of gradients whose norm is not
+    finite is not defined: PyTorch makes them 0, Keras NaN.
     """
 
     kind = "global_norm"

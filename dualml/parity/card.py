@@ -105,7 +105,7 @@ def _held_back(values: dict[str, Any] | Any) -> str:
     parts = [f"{values['examples']:,} examples: predictions within {values['max_abs']:.1e}"]
     if "same_class" in values:
         parts.append(f"same class on {values['same_class']:,}")
-    for name in values["left"]:
+    for name in sorted(values["left"], key=lambda name: (name != "loss", name)):
         parts.append(f"{name} {values['left'][name]:.4f} | {values['right'][name]:.4f}")
     return ", ".join(parts)
 

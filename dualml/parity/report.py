@@ -32,6 +32,7 @@ class Check:
         right: The right side's rho.
         limit: What ``units`` may be at most; 0 where the arrays must be the same bits.
         ok: Whether it holds; ``None`` if it is not judged.
+        kind: What the difference is: ``rounding``, ``semantic``, or ``None`` if there is none or it is not decided.
     """
 
     step: int
@@ -46,6 +47,7 @@ class Check:
     right: float | None = None
     limit: float | None = None
     ok: bool | None = None
+    kind: Literal["rounding", "semantic"] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -105,8 +105,7 @@ def structural_difference(left: Graph, right: Graph) -> str | None:
 def report(evidence: Evidence, replay: str, seconds: float) -> Report:
     """Decide."""
     failures = sorted((check for check in evidence.checks if check.ok is False), key=ladder_position)
-    # float64 decides; arrays that must be the same bits (weights, inputs) decide in any precision.
-    deciding = [check for check in failures if check.precision == "float64" or check.limit == 0.0]
+    deciding = [check for check in failures if decides(check)]
     reasons = undecided_reasons(evidence)
     scaling = evidence.scaling()
     verdict: Verdict
@@ -135,7 +134,7 @@ def report(evidence: Evidence, replay: str, seconds: float) -> Report:
         first_divergence=first,
         deviates=deviates,
         cause=cause,
-        checks=tuple(evidence.checks),
+        checks=tuple(replace(check, kind=kind_of(check, verdict)) for check in evidence.checks),
         coverage=coverage(evidence),
         precision_scaling=scaling,
         largest=largest(evidence),
@@ -146,6 +145,23 @@ def report(evidence: Evidence, replay: str, seconds: float) -> Report:
         reasons=tuple(reasons) if verdict == "undecided" else (),
         runs=evidence.runs,
     )
+
+
+def decides(check: Check) -> bool:
+    """Whether a failure of this check means that the two sides differ.
+
+    float64 decides; arrays that must be the same bits (weights, inputs) decide in any precision.
+    """
+    return check.precision == "float64" or check.limit == 0.0
+
+
+def kind_of(check: Check, verdict: Verdict) -> Literal["rounding", "semantic"] | None:
+    """What one difference is. Free runs are rounding as long as every judged update is."""
+    if check.max_abs == 0:
+        return None
+    if check.ok is False and decides(check):
+        return "semantic"
+    return "rounding" if check.ok or verdict == "equal" else None
 
 
 def undecided_reasons(evidence: Evidence) -> list[str]:

@@ -35,9 +35,8 @@ class Gelu(Keyed):
     """
 
     kind = "gelu"
-    positional = ("approximate",)
 
-    approximate: Literal["none", "tanh"] | None = None
+    approximate: Literal["none", "tanh"] | None = Field(default=None, kw_only=False)
     """``none``: ``x (1 + erf(x / sqrt 2)) / 2``; ``tanh``: ``x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2``."""
 
 
@@ -48,9 +47,8 @@ class LeakyRelu(Keyed):
     """
 
     kind = "leaky_relu"
-    positional = ("negative_slope",)
 
-    negative_slope: float | None = None
+    negative_slope: float | None = Field(default=None, kw_only=False)
     """Factor for negative values."""
 
 
@@ -58,9 +56,8 @@ class Elu(Keyed):
     """``x`` where ``x > 0``, else ``alpha (exp(x) - 1)`` (Clevert et al., arXiv:1511.07289)."""
 
     kind = "elu"
-    positional = ("alpha",)
 
-    alpha: float | None = Field(default=None, gt=0)
+    alpha: float | None = Field(default=None, gt=0, kw_only=False)
     """Minus the value towards minus infinity."""
 
 
@@ -97,5 +94,5 @@ class Softmax(Keyed):
 ACTIVATIONS: tuple[type[Keyed], ...] = (Relu, Tanh, Sigmoid, Gelu, LeakyRelu, Elu, Silu, Softplus, Softmax)
 """Every activation, in the order of the documentation."""
 
-ActivationFunction: TypeAlias = Annotated[Keyed, OneKey(*ACTIVATIONS)]
+ActivationFunction: TypeAlias = Annotated[Keyed | str, OneKey(*ACTIVATIONS)]
 """The type of a setting that names an activation: ``relu`` or ``{leaky_relu: {negative_slope: 0.1}}``."""

@@ -31,29 +31,32 @@ class Settings(BaseModel):
 class Keyed(Settings):
     """Settings written as one key: ``{dense: {units: 512}}``, or ``relu`` where nothing is set.
 
-    In Python the class is called with the same names; the settings listed in ``positional`` may also
-    be given by position: ``Dense(512)``. In YAML a single value stands for the first of them:
-    ``dropout: 0.5``.
+    In Python the class is called with the same names; settings declared with ``kw_only=False`` may also be
+    given by position: ``Dense(512)``. In YAML a single value stands for the first of them: ``dropout: 0.5``.
     """
 
     kind: ClassVar[str]
     """The key that selects this class."""
-    positional: ClassVar[tuple[str, ...]] = ()
-    """Settings that may be given by position."""
     siblings: ClassVar[frozenset[str]] = frozenset()
     """Settings that may also stand beside the key instead of under it."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
-        if len(values) > len(self.positional):
+        positional = self.positional()
+        if len(values) > len(positional):
             raise TypeError(
-                f"{type(self).__name__} takes at most {len(self.positional)} values by position "
-                f"({', '.join(self.positional) or 'none'}), got {len(values)}; name the others"
+                f"{type(self).__name__} takes at most {len(positional)} values by position "
+                f"({', '.join(positional) or 'none'}), got {len(values)}; name the others"
             )
-        for name, value in zip(self.positional, values, strict=False):
+        for name, value in zip(positional, values, strict=False):
             if name in settings:
                 raise TypeError(f"{type(self).__name__} got {name} twice: by position and by name")
             settings[name] = value
         super().__init__(**settings)
+
+    @classmethod
+    def positional(cls) -> tuple[str, ...]:
+        """Settings that may be given by position."""
+        return tuple(name for name, field in cls.model_fields.items() if field.kw_only is False)
 
     @model_validator(mode="before")
     @classmethod
@@ -67,9 +70,10 @@ class Keyed(Settings):
         if inner is None:
             inner = {}
         elif not isinstance(inner, Mapping):
-            if not cls.positional:
+            positional = cls.positional()
+            if not positional:
                 return inner  # pydantic says what a mapping must look like
-            inner = {cls.positional[0]: inner}
+            inner = {positional[0]: inner}
         twice = sorted(set(beside) & set(inner))
         if twice:
             raise ValueError(f"{', '.join(twice)} is given both beside and under {cls.kind!r}; keep one")
@@ -118,8 +122,9 @@ class OneKey:
             properties = resolved.get("properties", {})
             required = set(resolved.get("required", ()))
             value: list[JsonSchemaValue] = [inner]
-            if kind.positional and not required - {kind.positional[0]}:
-                value.append(properties[kind.positional[0]])
+            positional = kind.positional()
+            if positional and not required - {positional[0]}:
+                value.append(properties[positional[0]])
             if not required:
                 value.append({"type": "null"})
                 bare.append(kind.kind)

@@ -54,9 +54,8 @@ class Constant(InitializerBase):
     """All ``value``."""
 
     kind = "constant"
-    positional = ("value",)
 
-    value: float
+    value: float = Field(kw_only=False)
     """The value."""
 
     def draw(self, seed: int, path: str, shape: tuple[int, ...], fan_in: int, fan_out: int) -> NDArray[np.float64]:
@@ -154,5 +153,5 @@ INITIALIZERS: tuple[type[InitializerBase], ...] = (
 )
 """Every initializer, in the order of the documentation."""
 
-Initializer: TypeAlias = Annotated[InitializerBase, OneKey(*INITIALIZERS)]
+Initializer: TypeAlias = Annotated[InitializerBase | str, OneKey(*INITIALIZERS)]
 """The type of a setting that names an initializer."""

@@ -76,9 +76,8 @@ class Dense(Layer):
     """
 
     kind = "dense"
-    positional = ("units",)
 
-    units: PositiveInt
+    units: PositiveInt = Field(kw_only=False)
     """Size of the output's last axis."""
     activation: ActivationFunction | None = None
     """Function ``f``; left out, the identity."""
@@ -104,9 +103,8 @@ class Activation(Layer):
     """An activation function as a layer of its own: ``activation: relu``."""
 
     kind = "activation"
-    positional = ("function",)
 
-    function: ActivationFunction
+    function: ActivationFunction = Field(kw_only=False)
     """Which function."""
 
     def shape(self, inputs: tuple[Shape, ...]) -> Shape:
@@ -126,9 +124,8 @@ class Reshape(Layer):
     """The same values under another shape, in row-major order; one size may be -1."""
 
     kind = "reshape"
-    positional = ("target",)
 
-    target: tuple[int, ...] = Field(strict=False, min_length=1)
+    target: tuple[int, ...] = Field(strict=False, min_length=1, kw_only=False)
     """Shape of one example after it."""
 
     def shape(self, inputs: tuple[Shape, ...]) -> Shape:
@@ -151,9 +148,8 @@ class Dropout(Layer):
     """
 
     kind = "dropout"
-    positional = ("rate",)
 
-    rate: float = Field(ge=0, lt=1)
+    rate: float = Field(ge=0, lt=1, kw_only=False)
     """Probability that a value is dropped."""
 
     def shape(self, inputs: tuple[Shape, ...]) -> Shape:
@@ -177,11 +173,10 @@ class Concat(Layer):
     """Its inputs joined along one axis."""
 
     kind = "concat"
-    positional = ("axis",)
     fewest_inputs = 2
     most_inputs = None
 
-    axis: int = -1
+    axis: int = Field(default=-1, kw_only=False)
     """Axis of one example (the batch is not counted); negative ones count from the end."""
 
     def shape(self, inputs: tuple[Shape, ...]) -> Shape:

@@ -19,9 +19,7 @@ LARGEST_RATE = 3.4028234663852886e38
 class Optimizer(Keyed):
     """What every optimizer has."""
 
-    positional = ("lr",)
-
-    lr: float | None = Field(default=None, ge=0, le=LARGEST_RATE)
+    lr: float | None = Field(default=None, ge=0, le=LARGEST_RATE, kw_only=False)
     """Learning rate before the schedule."""
 
     @property
@@ -121,9 +119,8 @@ class GlobalNorm(Clipping):
     """
 
     kind = "global_norm"
-    positional = ("max_norm",)
 
-    max_norm: float = Field(gt=0)
+    max_norm: float = Field(gt=0, kw_only=False)
     """Largest norm that is left as it is."""
     epsilon: float | None = Field(default=None, ge=0)
     """Added to the norm."""

@@ -89,7 +89,7 @@ class LiveDisplay(Quiet):
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[rate]} samples/s"),
+            TextColumn("loss {task.fields[loss]}{task.fields[metrics]}  {task.fields[rate]} samples/s"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -100,7 +100,7 @@ class LiveDisplay(Quiet):
         self.epochs, self.updates_per_epoch = epochs, updates_per_epoch
         self.console.print(title)
         self.task = self.progress.add_task(
-            f"epoch {epoch + 1}/{epochs}", total=epochs * updates_per_epoch, loss="...", rate="..."
+            f"epoch {epoch + 1}/{epochs}", total=epochs * updates_per_epoch, loss="...", rate="...", metrics=""
         )
         self.progress.update(self.task, completed=epoch * updates_per_epoch)
         self.progress.start()
@@ -116,6 +116,9 @@ class LiveDisplay(Quiet):
 
     def epoch_ended(self, row: dict[str, Any]) -> None:
         self.console.print(describe(row, self.epochs))
+        watched = {name: value for name, value in row.items() if name.startswith("val_") and value is not None}
+        metrics = "".join(f"  {name} {value:.4f}" for name, value in watched.items() if name != "val_loss")
+        self.progress.update(self.task, metrics=metrics)
 
     def note(self, message: str) -> None:
         self.console.print(message)

@@ -163,12 +163,14 @@ def train(
     Raises:
         DualmlError: The spec, the data, the backend or the directory is not usable, or a loss became NaN.
     """
-    spec, chosen = _backend(spec, backend)
-    dataset = load_dataset(spec)
+    spec, chosen = _backend(spec.anchored(Path()), backend)
     directory = None if out is None else RunDirectory(Path(out))
-    checkpoints = directory.checkpoints() if directory is not None and resume else []
+    if directory is not None:
+        directory.check_usable(resume=resume)
+    dataset = load_dataset(spec)
     observer = observer or Quiet()
     training = Training(spec, chosen, dataset, build_in(chosen, spec), directory, observer, interrupted)
+    checkpoints = directory.checkpoints() if directory is not None and resume else []
     if checkpoints:
         training.resume(checkpoints[-1])
         observer.note(f"going on from {checkpoints[-1]}")
@@ -185,6 +187,7 @@ def train(
         if directory is not None:
             how = "interrupted" if isinstance(error, TrainingInterruptedError) else "failed"
             directory.write_summary(summary | {"ended": how})
+            directory.remove_if_untrained()
         raise
     network, metrics = training.network, spec.metrics or ()
     test = evaluate_network(network, dataset.test, spec.loss, metrics) if dataset.test is not None else {}
@@ -238,40 +241,50 @@ def _outcome(training: Training, test: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _stored(run: str | Path | StoredRun, backend: str | None) -> tuple[StoredRun, Network]:
-    stored = run if isinstance(run, StoredRun) else open_run(run)
-    return stored, build(stored.spec, backend, weights=stored.weights())
+def _stored(run: str | Path, backend: str | None, which: str) -> tuple[StoredRun, Network]:
+    stored = open_run(run)
+    return stored, build(stored.spec, backend, weights=stored.weights(which))
 
 
-def evaluate(run: str | Path, backend: str | None = None, *, split: str = "test") -> dict[str, float]:
+def evaluate(
+    run: str | Path, backend: str | None = None, *, split: str = "test", weights: str = "last"
+) -> dict[str, float]:
     """Loss and metrics of a finished run on one of its splits, in either backend.
 
     Args:
         run: A run directory.
         backend: Where; left out, the backend it was trained in.
         split: ``test``, ``validation`` or ``train``.
+        weights: ``last``, or ``best`` for those of the best epoch.
 
     Returns:
         ``loss`` and each metric by name.
 
     Raises:
-        DualmlError: The run or its data is not usable, or there is no such split.
+        DualmlError: The run is not usable, its data is no longer the same, or there is no such split.
     """
-    stored, network = _stored(run, backend)
-    splits = load_dataset(stored.spec).splits()
+    stored, network = _stored(run, backend, weights)
+    dataset = load_dataset(stored.spec)
+    if dataset.fingerprint() != stored.summary["data"]["fingerprint"]:
+        raise DataError(
+            f"{run}: must be evaluated on the data it was trained with, but data of its config has changed since "
+            "(the fingerprints differ), so a split could hold training examples; bring the data back"
+        )
+    splits = dataset.splits()
     if split not in splits:
         raise DataError(f"{run}: has no {split} split; it has {', '.join(splits)}")
     return evaluate_network(network, splits[split], stored.spec.loss, stored.spec.metrics or ())
 
 
-def predict(run: str | Path, inputs: Array, backend: str | None = None) -> Array:
+def predict(run: str | Path, inputs: Array, backend: str | None = None, *, weights: str = "last") -> Array:
     """Predictions of a finished run: softmax probabilities for a classifier.
 
     Args:
         run: A run directory.
         inputs: Raw examples, shape ``(examples, *input)`` or any with as many values for each example; they are
-            scaled as the training's were.
+            scaled as the training's were, not resized.
         backend: Where; left out, the backend it was trained in.
+        weights: ``last``, or ``best`` for those of the best epoch.
 
     Returns:
         Shape ``(examples, *output)``, dtype of the run's precision.
@@ -279,7 +292,7 @@ def predict(run: str | Path, inputs: Array, backend: str | None = None) -> Array
     Raises:
         DataError: The inputs do not fit the model.
     """
-    stored, network = _stored(run, backend)
+    stored, network = _stored(run, backend, weights)
     return _predict(network, inputs, stored.normalisation)
 
 
@@ -306,11 +319,14 @@ def prepare_inputs(inputs: Array, network: Network, normalisation: Normalisation
             f"inputs must have {int(np.prod(shape))} values for each example (shape {list(shape)}), "
             f"got an array of shape {list(inputs.shape)}; its first axis counts examples"
         )
-    finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+    with np.errstate(over="ignore"):
+        prepared = np.ascontiguousarray(normalisation.apply(inputs, network.graph.precision))
+    finite = np.isfinite(prepared).reshape(len(inputs), -1).all(axis=1)
     if not finite.all():
-        raise DataError(f"inputs must be finite, but example {int(np.argmin(finite))} (from 0) holds NaN or infinity")
-    prepared = normalisation.apply(inputs, network.graph.precision)
-    return np.ascontiguousarray(prepared).reshape(len(inputs), *shape)
+        raise DataError(
+            f"inputs must be finite in {network.graph.precision}, but example {int(np.argmin(finite))} (from 0) is not"
+        )
+    return prepared.reshape(len(inputs), *shape)
 
 
 def compare(

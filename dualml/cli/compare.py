@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dualml.cli.main import DIFFERS, DONE, UNDECIDED
-from dualml.cli.output import write_json
+from dualml.cli.output import check_json, write_json
 from dualml.config import load
 from dualml.errors import ParityError
 from dualml.parity.compare import compare, tell_nobody
@@ -30,6 +30,7 @@ def run_compare(
     quiet: bool,
 ) -> int:
     """Compare, show the card, write the report; returns the exit code."""
+    check_json(json_file)
     if right is not None and overrides:
         raise ParityError("--set changes a config; two finished runs are compared as they are: leave --set out")
     names = [name.strip() for name in backends.split(",") if name.strip()]

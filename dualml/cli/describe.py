@@ -13,20 +13,20 @@ from typing import Any
 from dualml import registry
 from dualml.cli.output import write_json
 from dualml.config import load
-from dualml.errors import BackendError
+from dualml.errors import DualmlError
 from dualml.spec.config import Spec
 from dualml.spec.graph import Graph, parameter_count
 from dualml.training.run_directory import to_yaml
 
 
-def run_describe(config: Path, overrides: Sequence[str], json_file: str | None) -> None:
+def run_describe(config: Path, overrides: Sequence[str], json_file: str | None, *, quiet: bool) -> None:
     """Print what a config means: every layer with shapes, every default written out."""
     spec = load(config, overrides).resolved
     graph = spec.graph
     if json_file is not None:
         write_json(json_file, {"config": spec.to_dict(), "nodes": _nodes(graph), "parameters": parameter_count(graph)})
-        if json_file == "-":
-            return
+    if quiet or json_file == "-":
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -54,14 +54,15 @@ def _nodes(graph: Graph) -> list[dict[str, Any]]:
     ]
 
 
-def run_backends(json_file: str | None) -> None:
+def run_backends(json_file: str | None, *, quiet: bool) -> None:
     """Print each known backend: its versions and abilities, or why it cannot be used."""
     found: dict[str, dict[str, Any]] = {}
-    for name in registry.names():
+    for name in sorted(registry.names(), key=registry.load_order):
         try:
             backend = registry.load(name)
-        except BackendError as error:
-            found[name] = {"usable": False, "reason": str(error)}
+        except Exception as error:  # a third party's package may fail in any way; the others are still shown
+            reason = str(error) if isinstance(error, DualmlError) else f"{type(error).__name__}: {error}"
+            found[name] = {"usable": False, "reason": reason}
             continue
         able = {
             key: sorted(item) if isinstance(item, frozenset) else item
@@ -69,7 +70,7 @@ def run_backends(json_file: str | None) -> None:
         }
         found[name] = {"usable": True, "versions": backend.versions(), **able}
     write_json(json_file, found)
-    if json_file == "-":
+    if quiet or json_file == "-":
         return
     for name, facts in found.items():
         if not facts["usable"]:

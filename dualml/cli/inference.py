@@ -7,31 +7,37 @@ from pathlib import Path
 import numpy as np
 
 from dualml import api
-from dualml.cli.output import write_json
+from dualml.cli.output import check_json, write_json
 from dualml.data.arrays import read_npy
 from dualml.data.checks import find_file
 from dualml.errors import DataError, RunError
 from dualml.weights import write_atomically
 
 
-def run_evaluate(run: Path, backend: str | None, split: str, json_file: str | None, *, quiet: bool) -> None:
+def run_evaluate(
+    run: Path, backend: str | None, split: str, weights: str, json_file: str | None, *, quiet: bool
+) -> None:
     """Evaluate a run and print each metric."""
-    results = api.evaluate(run, backend, split=split)
+    check_json(json_file)
+    results = api.evaluate(run, backend, split=split, weights=weights)
     write_json(json_file, results)
     if not quiet and json_file != "-":
         for name, value in results.items():
             print(f"{split}_{name}  {value:.6f}")
 
 
-def run_predict(run: Path, inputs: Path, out: Path, backend: str | None, *, quiet: bool) -> None:
+def run_predict(
+    run: Path, inputs: Path, out: Path, backend: str | None, weights: str, json_file: str | None, *, quiet: bool
+) -> None:
     """Predict and write the probabilities."""
+    check_json(json_file)
     if out.is_dir():
         raise RunError(f"--out {out}: must be a file, but is a folder; name the .npy file to write")
     if not out.absolute().parent.is_dir():
         raise RunError(f"--out {out}: the folder {out.parent} does not exist; make it first")
     examples = np.asarray(read_npy(find_file(Path(), str(inputs), "INPUT.npy")))
     try:
-        predictions = api.predict(run, examples, backend)
+        predictions = api.predict(run, examples, backend, weights=weights)
     except DataError as error:
         raise DataError(f"{inputs}: {error}") from None
 
@@ -43,5 +49,6 @@ def run_predict(run: Path, inputs: Path, out: Path, backend: str | None, *, quie
         write_atomically(out, write)
     except OSError as error:
         raise RunError(f"--out {out}: cannot be written: {error.strerror}") from None
-    if not quiet:
+    write_json(json_file, {"predictions": str(out), "shape": predictions.shape, "dtype": str(predictions.dtype)})
+    if not quiet and json_file != "-":
         print(f"{out}: {len(predictions)} predictions, shape {list(predictions.shape)}, {predictions.dtype}")

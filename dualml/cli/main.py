@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +14,10 @@ from dualml.errors import DualmlError
 
 DONE, DIFFERS, WRONG_INPUT, UNDECIDED = 0, 1, 2, 3
 """Exit codes: done and parity holds; parity differs; the user's input is wrong; undecided."""
+TYPER_INTERRUPTED = 130
+"""What typer makes of Ctrl-C; the contract says 2 and a message."""
+BUG = 70
+"""Exit code of an error in dualml itself (EX_SOFTWARE of sysexits.h): none of the published ones."""
 
 app = typer.Typer(
     name="dualml",
@@ -28,6 +34,7 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: --set train.epochs=5.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Weights = Annotated[Literal["last", "best"], typer.Option(help="Weights of the last epoch or of the best one.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is stdout.")]
 
 
@@ -60,6 +67,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the newest checkpoint, of either backend.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard logs too.")] = False,
+    json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model and write a run directory."""
@@ -67,7 +75,7 @@ def train(
 
     if tensorboard:
         overrides = [*(overrides or ()), "train.tensorboard=true"]
-    run_train(config, backend, overrides or (), out, resume=resume, quiet=quiet)
+    run_train(config, backend, overrides or (), out, json_file, resume=resume, quiet=quiet)
 
 
 @app.command()
@@ -75,13 +83,14 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     backend: Backend = None,
     split: Annotated[Literal["test", "validation", "train"], typer.Option(help="Which examples.")] = "test",
+    weights: Weights = "last",
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Loss and metrics of a run on held-back examples, in either backend."""
     from dualml.cli.inference import run_evaluate
 
-    run_evaluate(run, backend, split, json_file, quiet=quiet)
+    run_evaluate(run, backend, split, weights, json_file, quiet=quiet)
 
 
 @app.command()
@@ -90,12 +99,14 @@ def predict(
     inputs: Annotated[Path, typer.Argument(metavar="INPUT.npy", help="Raw examples; the first axis counts them.")],
     out: Annotated[Path, typer.Option(metavar="PROBS.npy", help="Where the probabilities are written.")],
     backend: Backend = None,
+    weights: Weights = "last",
+    json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Softmax probabilities of a run for new examples."""
     from dualml.cli.inference import run_predict
 
-    run_predict(run, inputs, out, backend, quiet=quiet)
+    run_predict(run, inputs, out, backend, weights, json_file, quiet=quiet)
 
 
 @app.command()
@@ -117,19 +128,19 @@ def compare(
 
 
 @app.command()
-def describe(config: Config, overrides: Overrides = None, json_file: Json = None) -> None:
+def describe(config: Config, overrides: Overrides = None, json_file: Json = None, quiet: Quiet = False) -> None:
     """The resolved config with shapes and parameter counts; imports no framework."""
     from dualml.cli.describe import run_describe
 
-    run_describe(config, overrides or (), json_file)
+    run_describe(config, overrides or (), json_file, quiet=quiet)
 
 
 @app.command()
-def backends(json_file: Json = None) -> None:
+def backends(json_file: Json = None, quiet: Quiet = False) -> None:
     """What is installed and what each backend can do."""
     from dualml.cli.describe import run_backends
 
-    run_backends(json_file)
+    run_backends(json_file, quiet=quiet)
 
 
 @app.command()
@@ -143,16 +154,33 @@ def schema() -> None:
 def main() -> None:
     """Run the command line; what the user got wrong is one message on stderr and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == TYPER_INTERRUPTED:
+            code = wrong_input("interrupted")
     except DualmlError as error:
-        print(f"dualml: {error}", file=sys.stderr)
-        sys.exit(WRONG_INPUT)
+        code = wrong_input(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        code = wrong_input("interrupted")
+    except SystemExit as stop:  # typer's, when a pipe's reader went away: nothing is wrong with that
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that closing stdout does not fail again
+        code = DONE
+    except OSError as error:
+        code = wrong_input(f"{error.filename or 'file'}: {error.strerror or error}")
     except MemoryError as error:
-        print(f"dualml: not enough memory: {error}; use a smaller model or batch", file=sys.stderr)
-        sys.exit(WRONG_INPUT)
-    except KeyboardInterrupt:
-        print("dualml: interrupted", file=sys.stderr)
-        sys.exit(WRONG_INPUT)
-    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong
-        sys.stderr.close()
-        sys.exit(DONE)
+        code = wrong_input(f"not enough memory: {error}; use a smaller model or batch")
+    except Exception as error:
+        if not hasattr(error, "show"):
+            traceback.print_exc()
+            print("dualml: this is a bug in dualml, not in your input; please report it", file=sys.stderr)
+            sys.exit(BUG)
+        error.show()  # typer's own: a wrong flag or argument
+        code = WRONG_INPUT
+    sys.exit(code if isinstance(code, int) else DONE)
+
+
+def wrong_input(message: str) -> int:
+    """Print a message on stderr and give its exit code."""
+    print(f"dualml: {message}", file=sys.stderr)
+    return WRONG_INPUT

@@ -11,6 +11,21 @@ from dualml.errors import RunError
 from dualml.weights import write_text
 
 
+def check_json(target: str | None) -> None:
+    """Refuse a target that cannot be written, before the work is done.
+
+    Raises:
+        RunError: It is a folder, or its folder does not exist.
+    """
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise RunError(f"--json {target}: must be a file, but is a folder")
+    if not path.absolute().parent.is_dir():
+        raise RunError(f"--json {target}: the folder {path.parent} does not exist; make it first")
+
+
 def write_json(target: str | None, value: Any) -> None:
     """Write a value as JSON to a file, or to stdout for ``-``; ``None`` writes nothing.
 

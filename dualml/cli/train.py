@@ -9,16 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dualml.cli.output import check_json, write_json
 from dualml.config import load
 from dualml.errors import RunError
 from dualml.training.progress import LiveDisplay, Observer, PlainLines, Quiet
 
 
 def run_train(
-    config: Path, backend: str | None, overrides: Sequence[str], out: Path | None, *, resume: bool, quiet: bool
+    config: Path,
+    backend: str | None,
+    overrides: Sequence[str],
+    out: Path | None,
+    json_file: str | None,
+    *,
+    resume: bool,
+    quiet: bool,
 ) -> None:
     """Train and say what came of it."""
+    check_json(json_file)
     spec = load(config, overrides)
+    quiet = quiet or json_file == "-"
     name = backend or spec.backend
     directory = choose_directory(config, name, out, resume=resume)
     from dualml import api
@@ -27,6 +37,7 @@ def run_train(
         run = api.train(
             spec, backend, out=directory, resume=resume, observer=observer(quiet), interrupted=interrupted.__bool__
         )
+    write_json(json_file, {"run": str(directory), "ended": run.ended, "epochs": run.history, "test": run.test})
     if quiet:
         return
     results = "  ".join(f"{metric} {value:.4f}" for metric, value in run.test.items())
@@ -44,13 +55,9 @@ def choose_directory(config: Path, backend: str, out: Path | None, *, resume: bo
     """The run directory: what ``--out`` names, or a free ``runs/<config>-<backend>``.
 
     Raises:
-        RunError: ``--out`` names a run that exists, and it is not to be resumed.
+        RunError: There is no run to resume.
     """
     if out is not None:
-        if out.exists() and not out.is_dir():
-            raise RunError(f"--out {out}: must be a folder, but is a file; choose another")
-        if not resume and out.is_dir() and any(out.iterdir()):
-            raise RunError(f"--out {out}: is not empty; add --resume to go on with its run, or choose another folder")
         return out
     stem = f"{config.stem}-{backend}"
     taken = [Path("runs", stem if number == 1 else f"{stem}-{number}") for number in range(1, 10_000)]

@@ -19,7 +19,6 @@ MEANINGLESS = (
     "device",
     "conventions",
     "precision",
-    "train.epochs",
     "train.early_stopping",
     "train.checkpoints",
     "train.tensorboard",
@@ -43,7 +42,7 @@ CAUSES: Sequence[tuple[str, str]] = (
     (r"train\.accumulate$", "gradients.accumulated"),
     (r"train\.drop_last$", "data.last_batch"),
     (r"train\.(shuffle|batch_size)$", "data.order"),
-    (r"schedule\.", "schedule.offset"),
+    (r"schedule\.|train\.epochs$", "schedule.offset"),
     (r"loss\.\w+\.label_smoothing$", "loss.label_smoothing"),
     (r".*\.gelu\.approximate$", "activation.gelu_approximation"),
     (r".*\.negative_slope$", "activation.slope"),
@@ -57,9 +56,12 @@ CAUSES: Sequence[tuple[str, str]] = (
 
 def spec_differences(left: Spec, right: Spec) -> list[tuple[str, Any, Any]]:
     """Settings in which two resolved specs mean different things: path, left, right."""
+    meaningless = list(MEANINGLESS)
+    if not (left.schedule.spans_training or right.schedule.spans_training):
+        meaningless.append("train.epochs")  # otherwise the learning rates depend on it
     found = differences(left.resolved.to_dict(), right.resolved.to_dict())
     return [
-        item for item in found if not any(item[0] == name or item[0].startswith(f"{name}.") for name in MEANINGLESS)
+        item for item in found if not any(item[0] == name or item[0].startswith(f"{name}.") for name in meaningless)
     ]
 
 

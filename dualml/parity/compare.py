@@ -25,10 +25,12 @@ from dualml.config import load
 from dualml.errors import ParityError
 from dualml.parity import verdict
 from dualml.parity.judge import LIMIT, judge
-from dualml.parity.records import Key, Record, difference
+from dualml.parity.records import PHASES, Key, Record, difference, same_bits
 from dualml.parity.remote import RemoteSide
 from dualml.parity.report import Check, Report
+from dualml.parity.runs import stored_results
 from dualml.parity.side import LocalSide, Side
+from dualml.parity.structure import incomparable
 from dualml.parity.verdict import Evidence
 from dualml.spec.config import Spec
 from dualml.training.plan import Plan
@@ -76,6 +78,8 @@ def compare(
         DualmlError: Something given is not usable.
     """
     begun = time.perf_counter()
+    if steps < 1:
+        raise ParityError(f"a comparison needs at least 1 step, got steps={steps}")
     if len(backends) != 2:
         raise ParityError(
             f"a comparison has two sides, got {len(backends)} backends; give two, for example torch,tensorflow"
@@ -84,10 +88,11 @@ def compare(
     two, runs_two = (one, None) if right is None else _given(right)
     if right is None:
         one, two = one.replace(backend=backends[0]), two.replace(backend=backends[1])
-    comparison = Comparison(checked(one), checked(two), steps, processes, told)
+    here = Path()
+    comparison = Comparison(checked(one.anchored(here)), checked(two.anchored(here)), steps, processes, told)
     evidence = comparison.run()
     if runs_one is not None and runs_two is not None:
-        evidence.runs = verdict.stored_results(runs_one, runs_two, comparison.dataset())
+        evidence.runs = stored_results(runs_one, runs_two, comparison.dataset())
     return verdict.report(evidence, replay or _call(left, right, steps), time.perf_counter() - begun)
 
 
@@ -145,7 +150,7 @@ class Comparison:
     def run(self) -> Evidence:
         """Run both sides in both precisions."""
         evidence = Evidence(self.left, self.right, skipped=self.skipped)
-        evidence.structure = verdict.structural_difference(self.left.graph, self.right.graph)
+        evidence.structure = incomparable(self.left, self.right)
         with ExitStack() as stack:
             sides = self.sides(stack)
             self.told(f"starting {self.left.backend} and {self.right.backend}")
@@ -240,8 +245,9 @@ class _Pass:
         self.checks.append(Check(step, *key, self.precision, run, gap, **judged))
 
     def same_bits(self, step: int, key: Key, left: Any, right: Any) -> None:
-        gap = difference(left, right)
-        self.check(step, key, "resynchronised", gap, units=0.0 if gap == 0 else math.inf, limit=0.0, ok=gap == 0)
+        same = same_bits(left, right)
+        units = 0.0 if same else math.inf
+        self.check(step, key, "resynchronised", difference(left, right), units=units, limit=0.0, ok=same)
 
     def start(self, left: Record, right: Record) -> None:
         """Rung 0: the same weights, bit for bit, and they are the spec's."""
@@ -256,7 +262,7 @@ class _Pass:
     def compare_free(self, left: Record, right: Record) -> None:
         """The free run: recorded, not judged."""
         for key, array in left.arrays.items():
-            if key in right.arrays and key.phase not in ("before", "before_state"):
+            if key in right.arrays and key.phase in PHASES:
                 self.check(left.step, key, "free", difference(array, right.arrays[key]))
 
     def full_step(self) -> None:
@@ -271,6 +277,8 @@ class _Pass:
             left = sides[0].full()
             self.compare_free(left, sides[1].advance(1)[0])
         right = sides[1].resynchronised(left)
+        for name, record in (("left", left), ("right", right)):
+            self.evidence.training.add(name, self.precision, record)
         size = self.plan.update_size
         judged = judge(left, self.specs[0], size, left.lr), judge(right, self.specs[0], size, left.lr)
         if self.evidence.differ:

@@ -28,7 +28,8 @@ class Judgement:
 
     Attributes:
         rho: Largest error in units of its bound; infinite where one of the two alone is finite.
-        undefined: Values that are not finite in the reference either, and so were not judged.
+        undefined: Values that are not finite in the reference, or too large for the working precision, and so were not
+            judged.
     """
 
     rho: float
@@ -57,7 +58,8 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
 
     def compare(key: Key, wanted: Array, bound: Array) -> None:
         # The reference rounds as well, by about the same bound in float64: it enters once more there.
-        found[key] = _judgement(arrays[key], wanted, bound * (2.0 if spec.precision == "float64" else 1.0))
+        doubled = bound * (2.0 if spec.precision == "float64" else 1.0)
+        found[key] = _judgement(arrays[key], wanted, doubled, largest=float(np.finfo(spec.precision).max))
 
     for node in graph.nodes:
         for tensor, training in (("inference", False), ("training", True)):
@@ -110,13 +112,15 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
     return found
 
 
-def _judgement(recorded: Array, wanted: Array, bound: Array) -> Judgement:
+def _judgement(recorded: Array, wanted: Array, bound: Array, *, largest: float = np.inf) -> Judgement:
     if recorded.shape != wanted.shape:
         return Judgement(float("inf"))
     values, wanted, bound = (np.atleast_1d(array).astype(np.float64) for array in (recorded, wanted, bound))
-    defined = np.isfinite(wanted) & np.isfinite(bound)
+    # Where the true value does not fit into the working precision, a correct implementation overflows.
+    defined = (np.abs(wanted) <= largest) & np.isfinite(wanted) & np.isfinite(bound)
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = np.abs(values - wanted) / bound
+    rho[values == wanted] = 0.0  # also where the bound is 0
     rho[~np.isfinite(values)] = np.inf  # NaN would pass every comparison with a limit
     rho = rho[defined]
     return Judgement(float(rho.max()) if rho.size else 0.0, int(defined.size - defined.sum()))

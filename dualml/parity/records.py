@@ -84,6 +84,11 @@ def state_keys(state: State, phase: str = "state") -> dict[Key, Array]:
     return keyed
 
 
+def same_bits(left: Array, right: Array) -> bool:
+    """Whether two arrays have the same dtype, shape and bytes: 0.0 and -0.0 differ, and so do two NaNs."""
+    return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+
+
 def difference(left: Array, right: Array) -> float:
     """Largest absolute difference; infinite where shapes differ or one side alone is not finite.
 

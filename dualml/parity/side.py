@@ -104,9 +104,14 @@ class LocalSide:
     def advance(self, count: int) -> list[Record]:
         return [self._light() for _ in range(count)]
 
+    def _train(self, batch: Batch, masks: dict[str, Array] | None, lr: float) -> float:
+        """One update by ``Trainer.run``, which is what trains: in pieces, compiled where the backend compiles."""
+        losses = self.trainer.run(self.trainer.place(batch), np.arange(len(batch)), np.array([lr]), masks=masks)
+        return float(losses[0])
+
     def _light(self) -> Record:
         batch, masks, lr = self.batch(self.step)
-        loss = self.trainer.step(batch, lr, masks=masks)
+        loss = self._train(batch, masks, lr)
         self.step += 1
         arrays = parameter_keys("update", self.network.get_weights())
         arrays[Key("loss", self.spec.graph.output, "value")] = np.array(loss)
@@ -126,6 +131,10 @@ class LocalSide:
         nodes = [node.name for node in graph.nodes]
         inference = self.network.forward(batch.inputs, taps=nodes)
         gradients = self.network.gradients(batch, self.spec.loss, masks=masks, taps=[INPUT, *nodes])
+        self._train(batch, masks, lr)
+        trained = self.network.get_weights()
+        self.network.set_weights(weights)
+        self.trainer.set_state(state)
         self.trainer.apply(gradients.parameters, lr)
         arrays: dict[Key, Array] = {
             Key("input", INPUT, "inputs"): batch.inputs,
@@ -140,6 +149,7 @@ class LocalSide:
         arrays |= {Key("backward", name, "gradient"): gradients.values_gradients[name] for name in [INPUT, *nodes]}
         arrays |= parameter_keys("backward", gradients.parameters)
         arrays |= parameter_keys("update", self.network.get_weights())
+        arrays |= parameter_keys("trained", trained)
         arrays |= state_keys(self.trainer.get_state())
         arrays[Key("prediction", graph.output, "output")] = self.network.forward(batch.inputs)[graph.output]
         arrays[Key("prediction", graph.output, graph.prediction)] = self.network.predict(batch.inputs)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 import dualml
-from dualml import reference
-from dualml.data import Dataset
 from dualml.parity.causes import configured_cause, spec_differences
 from dualml.parity.judge import LIMIT
-from dualml.parity.records import Key, difference
+from dualml.parity.records import Key
 from dualml.parity.report import Cause, Check, Report, Verdict, ladder_position
-from dualml.parity.side import PREDICTION_ROWS, PROBE, held_back
+from dualml.parity.runs import StoredResults
+from dualml.parity.side import PROBE
+from dualml.parity.structure import Mismatch
+from dualml.parity.training import TrainingPath
 from dualml.protocol import Array
 from dualml.spec.config import Spec
-from dualml.spec.graph import Graph
-from dualml.training.run_directory import StoredRun
+
+Kind = Literal["rounding", "semantic"]
+Deviates = Literal["left", "right", "both", "unknown"]
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+
+ROUNDING_BITS = (20.0, 38.0)
+"""Between which ``S`` counts as rounding: 29, give or take what kinks and ties can do."""
 
 NOT_CHECKED = ({"what": "devices other than the one used", "why": "every check ran on the device the config names"},)
 
@@ -34,7 +41,7 @@ class Evidence:
         right: The right side's.
         checks: Everything compared.
         descriptions: Backend, versions and data of both sides.
-        structure: First node in which the two graphs differ, if they do.
+        structure: What keeps the two specs from being compared tensor for tensor, if anything does.
         steps: For each precision, updates of the free run and those judged in full.
         held_back: Predictions and metrics at the end, by precision.
         skipped: What was not compared, and why.
@@ -43,13 +50,14 @@ class Evidence:
         right_follows_own: Whether the right side agrees with the reference of its own spec.
         left_follows_own: The same for the left side.
         runs: What the stored results of two runs say.
+        training: Whether the update that trains is the one that was judged.
     """
 
     left: Spec
     right: Spec
     checks: list[Check] = field(default_factory=list)
     descriptions: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-    structure: str | None = None
+    structure: Mismatch | None = None
     steps: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     held_back: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: list[dict[str, str]] = field(default_factory=list)
@@ -57,7 +65,8 @@ class Evidence:
     undefined: int = 0
     right_follows_own: bool = True
     left_follows_own: bool = True
-    runs: dict[str, Any] | None = None
+    runs: StoredResults | None = None
+    training: TrainingPath = field(default_factory=TrainingPath)
     _squares: dict[tuple[Key, int, str], float] = field(default_factory=dict)
 
     @property
@@ -87,80 +96,132 @@ class Evidence:
         return {**both, "bits": bits}
 
 
-def structural_difference(left: Graph, right: Graph) -> str | None:
-    """The first node in which two graphs differ in name, operation, wiring or shape; ``None`` if none does."""
-    for one, two in zip(left.nodes, right.nodes, strict=False):
-        if (one.name, one.operation, one.inputs, one.input_shapes, one.shape) != (
-            two.name, two.operation, two.inputs, two.input_shapes, two.shape,
-        ):  # fmt: skip
-            return one.name
-        if [item.shape for item in one.parameters] != [item.shape for item in two.parameters]:
-            return one.name
-    if len(left.nodes) != len(right.nodes):
-        longer = left if len(left.nodes) > len(right.nodes) else right
-        return longer.nodes[min(len(left.nodes), len(right.nodes))].name
-    return None if left.input_shape == right.input_shape else "input"
+@dataclass(frozen=True)
+class Finding:
+    """What decides.
+
+    Attributes:
+        verdict: ``equal``, ``different`` or ``undecided``.
+        kind: What the first difference is.
+        first: Step, phase, node and tensor of the first divergence.
+        deviates: Which side is off.
+        cause: Why.
+        scaling: Differences in both precisions; ``None``: those over everything judged.
+    """
+
+    verdict: Verdict
+    kind: Kind | None
+    first: dict[str, Any] | None = None
+    deviates: Deviates | None = None
+    cause: Cause | None = None
+    scaling: Mapping[str, float | None] | None = None
 
 
 def report(evidence: Evidence, replay: str, seconds: float) -> Report:
-    """Decide."""
-    failures = sorted((check for check in evidence.checks if check.ok is False), key=ladder_position)
-    deciding = [check for check in failures if decides(check)]
+    """Decide, and put everything into a report."""
     reasons = undecided_reasons(evidence)
-    scaling = evidence.scaling()
-    verdict: Verdict
-    kind: Literal["rounding", "semantic"] | None
-    cause: Cause | None = None
-    first: dict[str, Any] | None = None
-    deviates: Literal["left", "right", "both", "unknown"] | None = None
-    if evidence.structure is not None:
-        verdict, kind, deviates = "different", "semantic", "unknown"
-        first = {"step": 0, "phase": "init", "node": evidence.structure, "tensor": "structure"}
-        cause = configured_cause(evidence.left, evidence.right, followed=True)
-    elif deciding:
-        check = deciding[0]
-        verdict, kind = "different", "semantic"
-        first = {"step": check.step, "phase": check.phase, "node": check.node, "tensor": check.tensor}
-        deviates = deviating(evidence, check)
-        scaling = evidence.scaling(Key(check.phase, check.node, check.tensor), check.step)
-        followed = evidence.left_follows_own and evidence.right_follows_own
-        cause = configured_cause(evidence.left, evidence.right, followed)
-    else:
-        verdict = "undecided" if reasons else "equal"
-        kind = "rounding" if any(check.max_abs > 0 for check in evidence.checks) else None
+    finding = (
+        structural_finding(evidence)
+        or failing_finding(evidence)
+        or training_finding(evidence)
+        or stored_finding(evidence)
+        or agreement(evidence, reasons)
+    )
     return Report(
-        verdict=verdict,
-        kind=kind,
-        first_divergence=first,
-        deviates=deviates,
-        cause=cause,
-        checks=tuple(replace(check, kind=kind_of(check, verdict)) for check in evidence.checks),
+        verdict=finding.verdict,
+        kind=finding.kind,
+        first_divergence=finding.first,
+        deviates=finding.deviates,
+        cause=finding.cause,
+        checks=tuple(replace(check, kind=kind_of(check, evidence, finding.verdict)) for check in evidence.checks),
         coverage=coverage(evidence),
-        precision_scaling=scaling,
+        precision_scaling=evidence.scaling() if finding.scaling is None else finding.scaling,
         largest=largest(evidence),
         held_back=evidence.held_back,
         environment=environment(evidence),
         replay=replay,
         seconds=seconds,
-        reasons=tuple(reasons) if verdict == "undecided" else (),
-        runs=evidence.runs,
+        reasons=tuple(reasons) if finding.verdict == "undecided" else (),
+        runs=None if evidence.runs is None else evidence.runs.facts,
     )
 
 
-def decides(check: Check) -> bool:
-    """Whether a failure of this check means that the two sides differ.
-
-    float64 decides; arrays that must be the same bits (weights, inputs) decide in any precision.
-    """
-    return check.precision == "float64" or check.limit == 0.0
+def place(step: int, phase: str, node: str, tensor: str) -> dict[str, Any]:
+    """A first divergence as the report holds it."""
+    return {"step": step, "phase": phase, "node": node, "tensor": tensor}
 
 
-def kind_of(check: Check, verdict: Verdict) -> Literal["rounding", "semantic"] | None:
-    """What one difference is. Free runs are rounding as long as every judged update is."""
-    if check.max_abs == 0:
+def structural_finding(evidence: Evidence) -> Finding | None:
+    """The two specs cannot be compared tensor for tensor."""
+    mismatch = evidence.structure
+    if mismatch is None:
         return None
-    if check.ok is False and decides(check):
-        return "semantic"
+    first = place(0, mismatch.phase, mismatch.node, mismatch.tensor)
+    cause = configured_cause(evidence.left, evidence.right, followed=True)
+    return Finding("different", "semantic", first, "unknown", cause)
+
+
+def failing_finding(evidence: Evidence) -> Finding | None:
+    """A judged array lies outside its bound on rounding, in either precision, or bits that must be equal are not."""
+    failures = sorted((check for check in evidence.checks if check.ok is False), key=ladder_position)
+    if not failures:
+        return None
+    check = failures[0]
+    followed = evidence.left_follows_own and evidence.right_follows_own
+    return Finding(
+        "different",
+        kind_of(check, evidence, "different"),
+        place(check.step, check.phase, check.node, check.tensor),
+        deviating(evidence, check),
+        configured_cause(evidence.left, evidence.right, followed),
+        evidence.scaling(Key(check.phase, check.node, check.tensor), check.step),
+    )
+
+
+def training_finding(evidence: Evidence) -> Finding | None:
+    """An update that trains is not the update that was judged."""
+    off = [side for side in SIDES if evidence.training.differs(side)]
+    if not off:
+        return None
+    first = place(evidence.training.first_step, "update", evidence.left.graph.output, "trained weights")
+    said = "what trains (Trainer.run) does another update than gradients and apply do"
+    deviates: Deviates = "both" if len(off) == len(SIDES) else off[0]
+    cause = Cause("unknown", False, None, None, said)
+    return Finding("different", "semantic", first, deviates, cause, evidence.training.scaling(off[0]))
+
+
+def stored_finding(evidence: Evidence) -> Finding | None:
+    """Two runs of the same meaning that were not trained equally long."""
+    runs = evidence.runs
+    if runs is None or runs.steps[0] == runs.steps[1]:
+        return None
+    said = f"the left run did {runs.steps[0]} updates, the right one {runs.steps[1]}"
+    first = place(min(runs.steps) + 1, "prediction", evidence.left.graph.output, "stored weights")
+    return Finding("different", "semantic", first, "unknown", Cause("unknown", False, *runs.steps, said))
+
+
+def agreement(evidence: Evidence, reasons: list[str]) -> Finding:
+    """Nothing judged differs."""
+    gaps = [check.max_abs for check in evidence.checks]
+    if evidence.runs is not None:
+        gaps += evidence.runs.facts["weights"].values()
+    return Finding("undecided" if reasons else "equal", "rounding" if any(gap > 0 for gap in gaps) else None)
+
+
+def kind_of(check: Check, evidence: Evidence, verdict: Verdict) -> Kind | None:
+    """What one difference is.
+
+    float64 decides, and so do arrays that must be the same bits (weights, inputs). A difference that is outside its
+    bound in float32 alone is rounding if float64 shrinks it as it shrinks rounding. Free runs are rounding as long as
+    every judged update is.
+    """
+    if check.max_abs == 0 and check.ok is not False:
+        return None
+    if check.ok is False:
+        if check.precision == "float64" or check.limit == 0.0:
+            return "semantic"
+        bits = evidence.scaling(Key(check.phase, check.node, check.tensor), check.step)["bits"]
+        return "rounding" if bits is not None and ROUNDING_BITS[0] <= bits <= ROUNDING_BITS[1] else "semantic"
     return "rounding" if check.ok or verdict == "equal" else None
 
 
@@ -173,13 +234,21 @@ def undecided_reasons(evidence: Evidence) -> list[str]:
             reasons.append(f"nothing was judged in {precision}")
     if evidence.undefined:
         reasons.append(
-            f"{evidence.undefined} values are not finite in the float64 reference either, so they could not be "
-            "judged; lower the learning rate or scale the inputs"
+            f"{evidence.undefined} values are not finite in the float64 reference either, or do not fit into float32, "
+            "so they could not be judged; lower the learning rate or scale the inputs"
         )
+    if evidence.runs is not None and evidence.left.precision == "float64":
+        facts = evidence.runs.facts
+        parted = facts.get("examples", 0) - facts.get("same_class", 0)
+        if parted:
+            reasons.append(
+                f"the stored weights give other classes for {parted} held-back examples, although every judged update "
+                "agrees; were both runs trained with this version?"
+            )
     return reasons
 
 
-def deviating(evidence: Evidence, check: Check) -> Literal["left", "right", "both", "unknown"]:
+def deviating(evidence: Evidence, check: Check) -> Deviates:
     """Which side is off at a failing check."""
     if evidence.differ or check.left is None or check.right is None:
         return "unknown"  # with two specs there is no common reference; bits alone have no sides
@@ -230,27 +299,3 @@ def environment(evidence: Evidence) -> dict[str, Any]:
         "precision": evidence.left.precision,
         "device": evidence.left.device,
     }
-
-
-def stored_results(left: StoredRun, right: StoredRun, dataset: Dataset) -> dict[str, Any]:
-    """What two finished runs stored: their weights, and the predictions these give in the float64 reference."""
-    weights = left.weights(), right.weights()
-    shared = [name for name in weights[0] if name in weights[1]]
-    found: dict[str, Any] = {
-        "weights": {name: difference(weights[0][name], weights[1][name]) for name in shared},
-        "epochs": [len(left.history()), len(right.history())],
-        "test": [left.summary.get("test"), right.summary.get("test")],
-    }
-    if structural_difference(left.spec.graph, right.spec.graph) is None:
-        split = held_back(dataset)
-        inputs, _ = split.gather(np.arange(min(len(split), PREDICTION_ROWS)), "float64")
-        graph = left.spec.graph
-        given = [
-            reference.predictions(graph.prediction, reference.forward(graph, item, inputs)[graph.output])
-            for item in weights
-        ]
-        found["predictions"] = difference(given[0], given[1])
-        if left.spec.loss.target == "class":
-            found["same_class"] = int(np.sum(given[0].argmax(-1) == given[1].argmax(-1)))
-            found["examples"] = len(given[0])
-    return found

@@ -35,7 +35,18 @@ def spec_problems(spec: Spec) -> list[SpecProblem]:
     problems = model_problems(spec.model)
     resolved = spec.resolved
     if not problems:
-        output = build_graph(resolved.model, spec.precision, spec.loss.prediction).output_shape
+        graph = build_graph(resolved.model, spec.precision, spec.loss.prediction)
+        output = graph.output_shape
+        if not graph.parameters:
+            problems.append(SpecProblem(("model", "layers"), "hold no parameters to train; add a dense layer"))
+        if isinstance(spec.loss, CrossEntropy) and len(output) > 1 and spec.data is not None:
+            problems.append(
+                SpecProblem(
+                    ("loss",),
+                    "cross_entropy needs one row of logits for each example, because data has one label for each, but "
+                    f"the last layer's output has shape {list(output)}; add a flatten before the last dense layer",
+                )
+            )
         if isinstance(spec.loss, CrossEntropy) and output[-1] < 2:
             problems.append(
                 SpecProblem(

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from dualml.spec.base import Keyed, OneKey
 
-LARGEST_RATE = 3.4028234663852886e38
-"""The largest float32 number: a larger rate cannot be handed to a framework."""
+LARGEST = 1e10
+"""Largest learning rate and weight decay: divided by Adam's bias correction they must still fit into float32."""
 
 
 class Optimizer(Keyed):
     """What every optimizer has."""
 
-    lr: float | None = Field(default=None, ge=0, le=LARGEST_RATE, kw_only=False)
+    lr: float | None = Field(default=None, ge=0, le=LARGEST, kw_only=False)
     """Learning rate before the schedule."""
 
     @property
@@ -46,7 +46,7 @@ class Sgd(Optimizer):
     """``m``."""
     nesterov: bool | None = None
     """Look ahead by one momentum step."""
-    weight_decay: float | None = Field(default=None, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0, le=LARGEST)
     """``w``."""
     decay: Literal["coupled", "decoupled"] | None = None
     """How the weight decay enters."""
@@ -80,7 +80,7 @@ class Adam(Optimizer):
     """Added to the root of the second moment."""
     epsilon_placement: Literal["corrected", "uncorrected"] | None = None
     """Whether epsilon joins the root of the bias-corrected or of the raw second moment."""
-    weight_decay: float | None = Field(default=None, ge=0)
+    weight_decay: float | None = Field(default=None, ge=0, le=LARGEST)
     """``w``."""
     decay: Literal["coupled", "decoupled"] | None = None
     """How the weight decay enters."""

@@ -27,6 +27,11 @@ class Schedule(Keyed):
     warmup: Warmup | None = None
     """Linear warm-up before the schedule."""
 
+    @property
+    def spans_training(self) -> bool:
+        """Whether the rates depend on the number of epochs."""
+        return False
+
     def factor(self, position: int, end: int) -> float:
         """Factor on the learning rate.
 
@@ -78,7 +83,7 @@ class Step(Schedule):
 
     every: int = Field(gt=0)
     """Units between two drops."""
-    decay: float = Field(default=0.1, gt=0)
+    decay: float = Field(default=0.1, gt=0, le=1)
     """Factor of a drop."""
 
     def factor(self, position: int, end: int) -> float:
@@ -99,6 +104,10 @@ class Cosine(Schedule):
     """Units until the rate stays; ``training``: what is left of the training after the warm-up."""
     final: float = Field(default=0.0, ge=0, le=1)
     """Fraction of the rate at the end."""
+
+    @property
+    def spans_training(self) -> bool:
+        return self.length == "training"
 
     def factor(self, position: int, end: int) -> float:
         length = end if self.length == "training" else self.length

@@ -9,6 +9,9 @@ from pydantic import Field
 from dualml.spec.base import Settings
 from dualml.spec.optimizers import AnyClipping
 
+MANY = 2**31 - 1
+"""Most epochs, examples in a batch and batches in an update: products of two still fit into 64 bits."""
+
 
 class EarlyStopping(Settings):
     """Stop when a validation metric has not improved for ``patience`` epochs."""
@@ -35,11 +38,11 @@ class Checkpoints(Settings):
 class Train(Settings):
     """One training run."""
 
-    epochs: int = Field(default=10, gt=0)
+    epochs: int = Field(default=10, gt=0, le=MANY)
     """Passes over the training data."""
-    batch_size: int = Field(default=64, gt=0)
+    batch_size: int = Field(default=64, gt=0, le=MANY)
     """Examples in one forward and backward pass."""
-    accumulate: int = Field(default=1, gt=0)
+    accumulate: int = Field(default=1, gt=0, le=MANY)
     """Batches whose gradients are combined into one update, which averages over all their examples."""
     shuffle: bool = True
     """Whether each epoch has its own order."""

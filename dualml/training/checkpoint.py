@@ -98,7 +98,12 @@ def read_checkpoint(path: Path, spec: Spec) -> Checkpoint:
     arrays, metadata = read_tensors(path)
     if metadata.get("kind") != KIND:
         raise WeightsError(f"{path}: must be a checkpoint, but is a file of another kind")
-    check_same(path, metadata["spec"], spec.resolved.to_dict())
+    try:
+        stored, step = metadata["spec"], metadata["optimizer_step"]
+        progress, fingerprint = Progress(**metadata["progress"]), metadata["fingerprint"]
+    except (KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: its header is damaged ({error}); use another checkpoint or train again") from None
+    check_same(path, stored, spec.resolved)
     weights: dict[str, Array] = {}
     slots: dict[str, dict[str, Array]] = {name: {} for name in spec.resolved.optimizer.slots}
     for key, array in arrays.items():
@@ -111,20 +116,23 @@ def read_checkpoint(path: Path, spec: Spec) -> Checkpoint:
     check_weights(weights, spec.graph, f"{path}: weights")
     for slot, slot_arrays in slots.items():
         check_weights(slot_arrays, spec.graph, f"{path}: optimizer slot {slot!r}")
-    state = State(step=metadata["optimizer_step"], slots=slots)
-    return Checkpoint(weights, state, Progress(**metadata["progress"]), metadata["spec"], metadata["fingerprint"])
+    return Checkpoint(weights, State(step, slots), progress, stored, fingerprint)
 
 
-def check_same(path: Path, stored: dict[str, Any], given: dict[str, Any]) -> None:
+def check_same(path: Path, stored: dict[str, Any], given: Spec) -> None:
     """Refuse a spec that differs from a stored one in more than ``FREE_TO_CHANGE``.
+
+    The number of epochs may not change either where the schedule spans the training: the rates of the updates
+    already done would be other ones.
 
     Raises:
         RunError: Lists every difference.
     """
+    free_to_change = FREE_TO_CHANGE - ({"train.epochs"} if given.schedule.spans_training else set())
     changed = [
         f"  {place}: the run has {old!r}, the config says {new!r}"
-        for place, old, new in differences(stored, given)
-        if not any(place == free or place.startswith(f"{free}.") for free in FREE_TO_CHANGE)
+        for place, old, new in differences(stored, given.to_dict())
+        if not any(place == free or place.startswith(f"{free}.") for free in free_to_change)
     ]
     if changed:
         raise RunError(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -29,6 +29,9 @@ SECONDS_PER_CHUNK = 0.3
 """How long the framework is left alone between two looks at the clock; results do not depend on it."""
 BYTES_PER_CHUNK = 64 * 2**20
 """Most bytes of masks or of rows read from disk that one chunk may need."""
+
+UPDATES_PER_SEED = 64
+"""Updates between two seeds of the frameworks' own random numbers (``randomness: native``)."""
 
 
 class TrainingInterruptedError(TrainingError):
@@ -60,11 +63,6 @@ class Training:
 
     def __post_init__(self) -> None:
         self.plan = Plan(self.spec, len(self.dataset.train))
-        if self.plan.updates_per_epoch == 0:
-            raise TrainingError(
-                f"train.drop_last leaves nothing to train on: there are {self.plan.examples} training examples, "
-                f"fewer than one update's {self.plan.update_size}; lower train.batch_size or set drop_last to false"
-            )
         train = self.spec.train
         if train.early_stopping is not None and self.dataset.validation is None:
             raise TrainingError(
@@ -134,11 +132,12 @@ class Training:
         """Train one epoch, or the rest of one."""
         progress, plan = self.progress, self.plan
         order = plan.order(progress.epoch)
-        # Counter-based seeding: the framework's own masks, too, depend on where the training is, not on its past.
-        self.network.seed(randomness.integer(self.spec.seed, "native", step=progress.step))
         while progress.update < plan.updates_per_epoch:
             if self.interrupted():
                 self.stop()
+            if self.spec.randomness == "native":
+                # Seeded by where the training is, not by its past: a resumed run draws what the undisturbed one draws.
+                self.network.seed(randomness.integer(self.spec.seed, "native", step=progress.step))
             updates = min(self.chunk_size(), plan.updates_per_epoch - progress.update)
             rows = order[progress.update * plan.update_size : (progress.update + updates) * plan.update_size]
             start = time.perf_counter()
@@ -146,7 +145,8 @@ class Training:
             seconds = time.perf_counter() - start
             self.check_finite(losses)
             sizes = np.minimum(plan.update_size, len(rows) - plan.update_size * np.arange(updates))
-            progress.loss_sum += float(np.dot(losses, sizes))
+            for loss, size in zip(losses.tolist(), sizes.tolist(), strict=True):
+                progress.loss_sum += loss * size  # one by one: the sum must not depend on where chunks end
             progress.examples += len(rows)
             progress.seconds += seconds
             progress.step += updates
@@ -157,6 +157,8 @@ class Training:
 
     def chunk_size(self) -> int:
         """Updates in the next chunk: about ``SECONDS_PER_CHUNK``, and no more memory than ``BYTES_PER_CHUNK``."""
+        if self.spec.randomness == "native":  # the same blocks in every run: each begins with a seed
+            return UPDATES_PER_SEED - self.progress.update % UPDATES_PER_SEED
         bytes_per_row = sum(math.prod(node.shape) for node in self.network.graph.dropouts)
         if self.dataset.train.memory_mapped:
             bytes_per_row += math.prod(self.network.graph.input_shape) * 8
@@ -173,20 +175,29 @@ class Training:
     def check_finite(self, losses: Array) -> None:
         """Stop if a loss is NaN or infinite."""
         bad = np.flatnonzero(~np.isfinite(losses))
-        if not len(bad):
-            return
-        step = self.progress.step + int(bad[0]) + 1
+        if len(bad):
+            self.fail(f"the loss became {losses[bad[0]]} at step {self.progress.step + int(bad[0]) + 1}")
+
+    def check_weights(self) -> None:
+        """Stop if the last update of an epoch left weights that are not finite: no loss has seen them yet."""
+        for name, array in self.network.get_weights().items():
+            if not np.isfinite(array).all():
+                self.fail(f"{name} is no longer finite after step {self.progress.step}")
+
+    def fail(self, what: str) -> NoReturn:
+        """Say what became of the training, and what to try."""
         kept = ""
         if self.directory is not None and self.directory.checkpoints():
             kept = f"; the last good checkpoint is {self.directory.checkpoints()[-1]}"
         raise TrainingError(
-            f"the loss became {losses[bad[0]]} at step {step} (epoch {self.progress.epoch + 1}), so training stopped"
-            f"{kept}; try a lower learning rate, train.clip, or precision: float64"
+            f"{what} (epoch {self.progress.epoch + 1}), so training stopped{kept}; "
+            "try a lower learning rate, train.clip, or precision: float64"
         )
 
     def end_epoch(self) -> None:
         """Validate, record, keep what must be kept."""
         progress, train = self.progress, self.spec.train
+        self.check_weights()
         row: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "step": progress.step,

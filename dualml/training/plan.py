@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualml import randomness
+from dualml.errors import TrainingError
 from dualml.spec.config import Spec
 from dualml.spec.graph import Graph, Node
 
@@ -24,10 +25,20 @@ class Plan:
     Attributes:
         spec: The spec, every default filled in.
         examples: Number of training examples.
+
+    Raises:
+        TrainingError: There is no complete update, and incomplete ones are dropped.
     """
 
     spec: Spec
     examples: int
+
+    def __post_init__(self) -> None:
+        if self.updates_per_epoch == 0:
+            raise TrainingError(
+                f"train.drop_last leaves nothing to train on: there are {self.examples} training examples, "
+                f"fewer than one update's {self.update_size}; lower train.batch_size or set drop_last to false"
+            )
 
     @property
     def update_size(self) -> int:

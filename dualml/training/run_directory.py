@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from dualml.data import Normalisation
 from dualml.errors import ConfigError, RunError
 from dualml.protocol import Array
 from dualml.spec.config import Spec
-from dualml.training.checkpoint import Checkpoint
+from dualml.training.checkpoint import Checkpoint, read_checkpoint
 from dualml.weights import check_weights, read_tensors, write_tensors, write_text
 
 CONFIG = "config.yaml"
@@ -25,7 +26,7 @@ MODEL = "model.safetensors"
 SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
-_NAME = re.compile(r"^step-(\d{9})\.safetensors$")
+_NAME = re.compile(r"^step-(\d{12})\.safetensors$")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,31 @@ class RunDirectory:
     """
 
     path: Path
+
+    def check_usable(self, *, resume: bool) -> None:
+        """Refuse a folder that holds something else than the run that is to be resumed.
+
+        Raises:
+            RunError: It is a file, holds a run that is not to be resumed, or holds files of the user's.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path}: must be a folder, but is a file; choose another (--out)")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not resume:
+            raise RunError(f"{self.path}: is not empty; resume its run (--resume) or choose another folder (--out)")
+        if not (self.path / SUMMARY).is_file() and not self.checkpoints():
+            raise RunError(f"{self.path}: holds no run to resume (no {SUMMARY}, no checkpoints); choose another folder")
+
+    def remove_if_untrained(self) -> None:
+        """Remove what was written if no epoch was completed: there is nothing in it to go on with."""
+        if self.checkpoints() or (self.path / METRICS).exists():
+            return
+        for name in (CONFIG, SUMMARY):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.path / CHECKPOINTS, self.path):
+            with suppress(OSError):  # something of the user's is in it: it stays
+                folder.rmdir()
 
     def create(self, spec: Spec) -> None:
         """Make the folders and write the resolved config.
@@ -66,7 +92,7 @@ class RunDirectory:
 
     def write_checkpoint(self, checkpoint: Checkpoint, keep: int) -> Path:
         """Write a checkpoint, then remove all but the newest ``keep``."""
-        path = self.path / CHECKPOINTS / f"step-{checkpoint.progress.step:09d}.safetensors"
+        path = self.path / CHECKPOINTS / f"step-{checkpoint.progress.step:012d}.safetensors"
         checkpoint.write(path)
         for old in self.checkpoints()[:-keep]:
             old.unlink(missing_ok=True)
@@ -103,12 +129,6 @@ class StoredRun:
         """Scaling of inputs that the training used."""
         return Normalisation.from_dict(self.summary["data"]["normalisation"])
 
-    @property
-    def class_names(self) -> list[str] | None:
-        """Names of the classes, if known."""
-        names: list[str] | None = self.summary["data"]["class_names"]
-        return names
-
     def history(self) -> list[dict[str, Any]]:
         """One row of metrics for each epoch."""
         path = self.path / METRICS
@@ -117,13 +137,18 @@ class StoredRun:
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: must hold one JSON object in each line: {error}") from None
 
-    def weights(self) -> dict[str, Array]:
+    def weights(self, which: str = "last") -> dict[str, Array]:
         """The trained weights.
+
+        Args:
+            which: ``last``, or ``best`` for those of the best epoch by ``train.checkpoints.best``.
 
         Raises:
             WeightsError: The file is damaged or does not fit the config.
             RunError: The training has not ended.
         """
+        if which == "best":
+            return self._best_weights()
         path = self.path / MODEL
         if not path.is_file():
             raise RunError(
@@ -133,6 +158,13 @@ class StoredRun:
         arrays, _ = read_tensors(path)
         check_weights(arrays, self.spec.graph, str(path))
         return arrays
+
+    def _best_weights(self) -> dict[str, Array]:
+        path = self.path / CHECKPOINTS / BEST
+        if not path.is_file():
+            raise RunError(f"{self.path}: keeps no best checkpoint; train with validation data and checkpoints.best")
+        weights = read_checkpoint(path, self.spec).weights
+        return dict(weights)
 
 
 def open_run(path: str | Path) -> StoredRun:

@@ -32,6 +32,7 @@ def place(run, tmp_path, monkeypatch):
     shutil.copytree(run, tmp_path / "run")
     shutil.copy(run.parent / "config.yaml", tmp_path / "good.yaml")
     np.save(tmp_path / "x.npy", np.zeros((3, 64)))
+    np.save(tmp_path / "huge.npy", np.full((3, 64), 1e300))
     np.save(tmp_path / "narrow.npy", np.zeros((3, 63)))
     np.save(tmp_path / "nan.npy", np.full((3, 64), np.nan))
     np.save(tmp_path / "text.npy", np.array([["a"] * 64]))
@@ -84,6 +85,13 @@ def foreign(path):
     save_file({"a": np.zeros(3)}, path)
 
 
+def without_header(path):
+    from dualml.weights import read_tensors, write_tensors
+
+    arrays, _ = read_tensors(path)
+    write_tensors(path, arrays, {"kind": "checkpoint"})
+
+
 def bad_config(path):
     path.write_text("model: [\n", encoding="utf-8")
 
@@ -100,7 +108,7 @@ CASES = {
     "no config": ("train", ["CONFIG"], None),
     "override without a value": ("train good.yaml --set train.epochs", ["path.to.key=value"], None),
     "override of nothing": ("train good.yaml --set train.epoch=3", ["did you mean 'epochs'"], None),
-    "out is a file": ("train good.yaml --out file", ["--out file", "must be a folder"], None),
+    "out is a file": ("train good.yaml --out file", ["file: must be a folder"], None),
     "out holds a run": ("train good.yaml --out run", ["not empty", "--resume"], None),
     "out below a file": ("train good.yaml --out file/run", ["file/run", "--out"], None),
     "nothing to resume": ("train good.yaml --resume", ["no run", "--out"], None),
@@ -118,9 +126,32 @@ CASES = {
     "no run": ("evaluate nowhere", ["nowhere", "does not exist"], None),
     "run is a file": ("evaluate file", ["file", "is a file"], None),
     "run is an empty folder": ("evaluate empty", ["empty", "has no config.yaml"], None),
+    "a path too long": (f"evaluate {'x' * 300}", ["too long"], None),
+    "a path too long to compare": (f"compare {'x' * 300}", ["too long"], None),
+    "header of a checkpoint damaged": (
+        "train good.yaml --set train.epochs=2 --out run --resume",
+        ["header is damaged"],
+        lambda place: without_header(next((place / "run" / "checkpoints").glob("step-*"))),
+    ),
+    "compare drops every batch": (
+        "compare good.yaml --set train.drop_last=true --set train.batch_size=5000",
+        ["drop_last leaves nothing"],
+        None,
+    ),
+    "resume in a folder of the user's": ("train good.yaml --out . --resume", ["no run to resume"], None),
+    "inputs overflow": ("predict run huge.npy --out p.npy", ["huge.npy", "finite in float32", "example 0"], None),
+    "best weights that are not kept": (
+        "evaluate run --weights best",
+        ["keeps no best checkpoint"],
+        lambda place: (place / "run" / "checkpoints" / "best.safetensors").unlink(),
+    ),
     "unknown split": ("evaluate run --split tset", ["tset"], None),
     "evaluate in an unknown backend": ("evaluate run --backend jax", ["'jax'", "known: tensorflow, torch"], None),
-    "json below a missing folder": ("evaluate run --json nowhere/x.json", ["--json nowhere/x.json"], None),
+    "json below a missing folder": (
+        "evaluate run --json nowhere/x.json",
+        ["--json nowhere/x.json", "does not exist"],
+        None,
+    ),
     "weights missing": (
         "evaluate run",
         ["model.safetensors", "training did not end", "--resume"],

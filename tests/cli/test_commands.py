@@ -132,6 +132,49 @@ def test_compare_exits_with_1_for_runs_that_differ(dualml_command, small_config,
     assert "CONFIRMED  optimizer.epsilon" in outcome.out
 
 
+def test_train_as_json(dualml_command, small_config, tmp_path):
+    outcome = dualml_command(
+        "train", small_config(), "--set", "train.epochs=2", "--out", tmp_path / "run", "--json", "-"
+    )
+    result = json.loads(outcome.out)
+    assert [row["epoch"] for row in result["epochs"]] == [1, 2]
+    assert result["test"].keys() == {"loss", "accuracy"}
+
+
+def test_a_closed_pipe_and_an_interrupt_are_no_tracebacks(small_config):
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    piped = subprocess.Popen([sys.executable, "-m", "dualml", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    piped.stdout.close()
+    assert piped.stderr.read() == b""
+    assert piped.wait() == 0
+    compare = subprocess.Popen(
+        [sys.executable, "-m", "dualml", "compare", str(small_config()), "--steps", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(2)
+    compare.send_signal(signal.SIGINT)
+    _, err = compare.communicate(timeout=60)
+    assert (compare.returncode, err) == (2, "dualml: interrupted\n")
+
+
+def test_a_bug_is_called_one_and_has_an_exit_code_of_its_own(dualml_command, monkeypatch, small_config):
+    from dualml.cli import describe
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(describe, "run_describe", broken)
+    outcome = dualml_command("describe", small_config())
+    assert outcome.code == 70
+    assert "bug in dualml" in outcome.err
+    assert "ZeroDivisionError: oops" in outcome.err
+
+
 def test_version_and_help(dualml_command):
     from dualml import __version__
 

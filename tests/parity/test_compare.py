@@ -7,7 +7,21 @@ import numpy as np
 import pytest
 
 import dualml
-from dualml import Adam, AdamW, Add, CrossEntropy, Dense, DigitsData, Dropout, Model, Sgd, Spec, Train, registry
+from dualml import (
+    Adam,
+    AdamW,
+    Add,
+    CrossEntropy,
+    Dense,
+    DigitsData,
+    Dropout,
+    Model,
+    NpzData,
+    Sgd,
+    Spec,
+    Train,
+    registry,
+)
 from dualml.cli.main import DIFFERS, DONE, UNDECIDED
 from dualml.errors import ParityError
 from dualml.protocol import State
@@ -199,6 +213,33 @@ def test_a_fault_is_found_where_it_is(with_fault, fault):
     assert not report.cause.confirmed
 
 
+def tenfold_run(run, placed, order, lrs, *, masks=None):
+    return run(placed, order, lrs * 10, masks=masks)
+
+
+def pieces_forgotten(run, placed, order, lrs, *, masks=None):
+    return run(
+        placed, order[: len(order) // 2], lrs, masks={name: mask[: len(order) // 2] for name, mask in masks.items()}
+    )
+
+
+@pytest.mark.parametrize("fault", [tenfold_run, pieces_forgotten])
+def test_a_fault_in_what_trains_alone_is_found(with_fault, fault):
+    """Judged updates apply recorded gradients; training runs ``Trainer.run``, which must do the same."""
+    report = with_fault(trainer={"run": fault}, steps=1)
+    assert (report.verdict, report.kind, report.deviates) == ("different", "semantic", "right")
+    assert report.first_divergence == {"step": 1, "phase": "update", "node": "head", "tensor": "trained weights"}
+
+
+def test_a_fault_in_float32_alone_is_found(with_fault):
+    def apply_off(apply, gradients, lr):
+        apply(gradients, lr * (1.5 if gradients["head.bias"].dtype == np.float32 else 1))
+
+    report = with_fault(trainer={"apply": apply_off})
+    assert (report.verdict, report.kind, report.deviates) == ("different", "semantic", "right")
+    assert report.first_divergence["phase"] == "update"
+
+
 def test_a_fault_that_shows_only_when_the_rate_changes(with_fault):
     """Momentum that holds steps instead of gradients is the same thing until the learning rate changes."""
     spec = small(
@@ -230,8 +271,10 @@ def test_native_masks_are_replaced_and_said():
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_values_that_overflow_on_both_sides_leave_it_undecided(precision):
-    report = dualml.compare(small(optimizer=Sgd(lr=1e38), precision=precision), steps=6)
+def test_values_that_overflow_on_both_sides_leave_it_undecided(precision, tmp_path):
+    np.savez(tmp_path / "data.npz", x=np.full((90, 64), 1e35), y=np.arange(90) % 10)
+    data = NpzData(path=str(tmp_path / "data.npz"))
+    report = dualml.compare(small(optimizer=Sgd(lr=1e10), data=data, precision=precision), steps=3)
     assert report.verdict == "undecided"
     assert "not finite" in report.reasons[0]
 
@@ -267,6 +310,41 @@ class TestRuns:
         assert (report.cause.id, report.cause.confirmed) == (cause, True)
         assert report.first_divergence["phase"] in (phase, "state")
 
+    @pytest.mark.parametrize(
+        ("one", "two", "cause", "phase"),
+        [
+            ({"optimizer": Sgd(lr=0.1)}, {}, "optimizer.kind", "state"),
+            ({"optimizer": Sgd(momentum=0.9)}, {"optimizer": Sgd()}, "optimizer.momentum", "state"),
+            ({"train": Train(batch_size=16, epochs=3)}, {}, "data.order", "input"),
+            (
+                {"schedule": "cosine", "train": Train(batch_size=32, epochs=1)},
+                {"schedule": "cosine", "train": Train(batch_size=32, epochs=4)},
+                "schedule.offset",
+                "update",
+            ),
+        ],
+    )
+    def test_what_cannot_be_run_side_by_side_still_has_a_cause(self, run, one, two, cause, phase):
+        report = dualml.compare(run("a", small(**one)), run("b", small(**two)))
+        assert (report.verdict, report.deviates) == ("different", "unknown")
+        assert (report.cause.id, report.first_divergence["phase"]) == (cause, phase)
+
+    def test_runs_of_different_length(self, run):
+        longer = small(train=Train(batch_size=32, epochs=4))
+        report = dualml.compare(run("a", small()), run("b", longer))
+        assert report.verdict == "different"
+        assert report.first_divergence["tensor"] == "stored weights"
+        assert "21 updates" in report.cause.evidence
+
+    def test_weights_that_something_else_wrote(self, run):
+        from dualml.weights import read_tensors, write_tensors
+
+        paths = run("a", small()), run("b", small())
+        arrays, metadata = read_tensors(paths[1] / "model.safetensors")
+        write_tensors(paths[1] / "model.safetensors", {name: array + 1 for name, array in arrays.items()}, metadata)
+        with pytest.raises(dualml.RunError, match="last checkpoint"):
+            dualml.compare(*paths)
+
     def test_another_structure(self, run):
         other = Model(input=(64,), layers=[Dense(16, name="hidden"), Dense(10, name="head")])
         report = dualml.compare(run("a", small()), run("b", small(model=other)))
@@ -276,6 +354,11 @@ class TestRuns:
     def test_a_run_and_a_config_are_not_mixed_up(self, tmp_path):
         with pytest.raises(dualml.RunError, match="run directory"):
             dualml.compare(tmp_path, tmp_path)
+
+
+def test_at_least_one_step_is_needed():
+    with pytest.raises(ParityError, match="at least 1 step"):
+        dualml.compare(small(), steps=0)
 
 
 def test_two_sides_are_needed():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dualml.parity.judge import LIMIT, _judgement
-from dualml.parity.records import Key, Record, difference
+from dualml.parity.records import Key, Record, difference, same_bits
 from dualml.parity.report import number
 
 
@@ -56,6 +56,16 @@ def test_another_shape_is_never_broadcast():
 def test_scalars_and_single_axes_are_compared():
     assert difference(np.array(1.0), np.array(1.5)) == 0.5
     assert _judgement(np.array(1.0), np.array(1.5), np.array(0.1)).rho == pytest.approx(5)
+
+
+def test_exact_agreement_needs_no_bound():
+    assert _judgement(np.zeros(2), np.zeros(2), np.zeros(2)).rho == 0
+
+
+def test_bits_are_bits():
+    assert not same_bits(np.zeros(1), -np.zeros(1))
+    assert not same_bits(np.zeros(1), np.zeros(1, np.float32))
+    assert same_bits(np.array([np.nan]), np.array([np.nan]))
 
 
 def test_empty_arrays_agree():

@@ -135,12 +135,25 @@ def test_early_stopping_and_the_best_checkpoint(small_config, tmp_path):
     assert metadata["progress"]["epoch"] == best + 1
 
 
+def huge(folder):
+    """Settings under which the first update overflows float32."""
+    np.savez(folder / "data.npz", x=np.full((90, 64), 1e35), y=np.arange(90) % 10)
+    return [f"data={{source: npz, path: {folder}/data.npz}}", "optimizer={sgd: {lr: 1.0e+10}}"]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_loss_that_is_not_finite_stops_the_training(small_config, tmp_path, backend):
-    spec = dualml.load(small_config(), ["optimizer={sgd: {lr: 1.0e+30}}"])
-    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) at step \d+ \(epoch 1\)"):
+    spec = dualml.load(small_config(), huge(tmp_path))
+    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) at step 2 \(epoch 1\)"):
         dualml.train(spec, backend, out=tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["ended"] == "failed"
+    assert not (tmp_path / "run").exists()  # nothing was trained, so nothing is left to stumble over
+
+
+def test_weights_that_the_last_update_ruined_stop_the_training(small_config, tmp_path):
+    overrides = [*huge(tmp_path), "train.batch_size=500", "train.epochs=1"]
+    with pytest.raises(TrainingError, match="is no longer finite after step 1"):
+        dualml.train(dualml.load(small_config(), overrides), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_accumulated_batches_are_one_update(small_config):
@@ -171,6 +184,21 @@ def test_data_on_disk_trains_like_data_in_memory(small_config, tmp_path, backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_native_randomness_resumes_in_mid_epoch_to_the_same_bits(small_config, tmp_path, backend, monkeypatch):
+    from dualml.training import loop
+
+    monkeypatch.setattr(loop, "UPDATES_PER_SEED", 4)
+    spec = dualml.load(small_config(), ["randomness=native", "train.epochs=2"])
+    asked = iter([False, False, True])
+    with pytest.raises(TrainingError, match="interrupted at step 8 "):
+        dualml.train(spec, backend, out=tmp_path / "run", interrupted=lambda: next(asked))
+    rest = dualml.train(spec, backend, out=tmp_path / "run", resume=True)
+    whole = dualml.train(spec, backend)
+    assert gap(rest.weights, whole.weights) == 0
+    assert rest.history[0]["train_loss"] == whole.history[0]["train_loss"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_native_randomness_trains_and_repeats(small_config, backend):
     spec = dualml.load(small_config(), ["randomness=native", "train.epochs=2"])
     one, two = dualml.train(spec, backend), dualml.train(spec, backend)
@@ -198,6 +226,44 @@ def test_tensorboard_logs_can_be_read(small_config, tmp_path):
     assert values == pytest.approx([row["val_loss"] for row in run.history], rel=1e-6)
 
 
+class TestDirectories:
+    def test_a_run_is_not_overwritten(self, small_config, tmp_path):
+        spec = dualml.load(small_config(), ["train.epochs=1"])
+        dualml.train(spec, out=tmp_path / "run")
+        with pytest.raises(RunError, match="is not empty"):
+            dualml.train(spec, out=tmp_path / "run")
+
+    def test_a_folder_of_the_users_is_not_taken_for_a_run(self, small_config, tmp_path):
+        config = small_config()
+        with pytest.raises(RunError, match="holds no run to resume"):
+            dualml.train(dualml.load(config), out=config.parent, resume=True)
+
+    def test_relative_data_of_a_python_spec_is_found_again(self, small_config, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        np.savez("data.npz", x=np.random.default_rng(0).standard_normal((90, 64)), y=np.arange(90) % 10)
+        spec = dualml.load(small_config(), ["train.epochs=1"]).replace(data=dualml.NpzData(path="data.npz"))
+        run = dualml.train(spec, out="run")
+        monkeypatch.chdir("/")
+        assert dualml.evaluate(tmp_path / "run") == pytest.approx(run.test)
+
+    def test_changed_data_is_not_evaluated_silently(self, small_config, tmp_path):
+        rng = np.random.default_rng(0)
+        np.savez(tmp_path / "data.npz", x=rng.standard_normal((90, 64)), y=np.arange(90) % 10)
+        spec = dualml.load(small_config(), ["train.epochs=1"])
+        dualml.train(spec.replace(data=dualml.NpzData(path=str(tmp_path / "data.npz"))), out=tmp_path / "run")
+        np.savez(tmp_path / "data.npz", x=rng.standard_normal((90, 64)), y=np.arange(90) % 10)
+        with pytest.raises(dualml.DataError, match="has changed since"):
+            dualml.evaluate(tmp_path / "run")
+
+    def test_the_best_weights_can_be_used(self, small_config, tmp_path):
+        overrides = ["train.epochs=8", "optimizer.adam.lr=0.05"]
+        run = dualml.train(dualml.load(small_config(), overrides), out=tmp_path / "run")
+        losses = [row["val_loss"] for row in run.history]
+        best = dualml.evaluate(tmp_path / "run", split="validation", weights="best")
+        assert best["loss"] == pytest.approx(min(losses), rel=1e-6)
+        assert dualml.evaluate(tmp_path / "run", split="validation")["loss"] == pytest.approx(losses[-1], rel=1e-6)
+
+
 class TestResumingWithSomethingElse:
     """What must be refused, with what was found and what to do."""
 
@@ -212,6 +278,14 @@ class TestResumingWithSomethingElse:
             dualml.train(spec, out=run, resume=True)
         assert "optimizer.adam.lr: the run has 0.01, the config says 0.1" in str(caught.value)
         assert "train.batch_size" in str(caught.value)
+
+    def test_epochs_stay_where_the_schedule_spans_them(self, small_config, tmp_path):
+        settings = ["train.epochs=1", "schedule=cosine"]
+        dualml.train(dualml.load(small_config(), settings), out=tmp_path / "cosine")
+        with pytest.raises(RunError, match=r"train.epochs: the run has 1, the config says 2"):
+            dualml.train(
+                dualml.load(small_config(), ["schedule=cosine", "train.epochs=2"]), out=tmp_path / "cosine", resume=True
+            )
 
     def test_other_data_is_refused(self, small_config, run, monkeypatch):
         from dualml.data import Dataset

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from operator import methodcaller
 from pathlib import Path
@@ -169,18 +169,14 @@ class Comparison:
         if self.processes:
             for spec in (self.left, self.right):
                 registry.require(spec.backend)  # a plain message before two processes are started
-            pair: tuple[Side, Side] = (RemoteSide(self.left), RemoteSide(self.right))
-        else:
-            for name in sorted({self.left.backend, self.right.backend}, key=registry.load_order):
-                registry.load(name)
-            same = self.left.data == self.right.data and self.left.seed == self.right.seed
-            pair = (
-                LocalSide(self.left, self.dataset()),
-                LocalSide(self.right, self.dataset() if same else load_dataset(self.right)),
-            )
-        for side in pair:
-            stack.callback(side.close)
-        return pair
+            # Each is handed to the stack as soon as it is there: an interrupt between the two leaves nothing behind.
+            left = stack.enter_context(closing(RemoteSide(self.left)))
+            return left, stack.enter_context(closing(RemoteSide(self.right)))
+        for name in sorted({self.left.backend, self.right.backend}, key=registry.load_order):
+            registry.load(name)
+        same = self.left.data == self.right.data and self.left.seed == self.right.seed
+        right = self.dataset() if same else load_dataset(self.right)
+        return LocalSide(self.left, self.dataset()), LocalSide(self.right, right)
 
     def both(self, sides: tuple[Side, Side], ask: Callable[[Side], _T]) -> tuple[_T, _T]:
         """Ask both sides the same: at once if each has a process, else one after the other."""

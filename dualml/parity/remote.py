@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,8 @@ class RemoteSide:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec.resolved
-        self.folder = Path(tempfile.mkdtemp(prefix="dualml-"))
+        self.temporary = tempfile.TemporaryDirectory(prefix="dualml-", ignore_cleanup_errors=True)
+        self.folder = Path(self.temporary.name)
         self.messages = (self.folder / "messages.txt").open("w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dualml.parity.worker"],
@@ -109,4 +109,4 @@ class RemoteSide:
         if self.process.stdout is not None:
             self.process.stdout.close()
         self.messages.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.temporary.cleanup()

@@ -49,9 +49,6 @@ class Side(Protocol):
     def describe(self) -> dict[str, Any]:
         """Backend, versions and data of the side."""
 
-    def close(self) -> None:
-        """Free what it holds."""
-
 
 def held_back(dataset: Dataset) -> Split:
     """The examples predictions are compared on: the test split, or the best there is."""
@@ -183,6 +180,3 @@ class LocalSide:
             "data": self.dataset.fingerprint(),
             "examples": len(self.dataset.train),
         }
-
-    def close(self) -> None:
-        """Nothing to free: the garbage collector does it."""

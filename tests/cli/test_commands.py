@@ -1,6 +1,11 @@
 """Every command, as a user types it."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -141,25 +146,29 @@ def test_train_as_json(dualml_command, small_config, tmp_path):
     assert result["test"].keys() == {"loss", "accuracy"}
 
 
-def test_a_closed_pipe_and_an_interrupt_are_no_tracebacks(small_config):
-    import signal
-    import subprocess
-    import sys
-    import time
-
+def test_a_closed_pipe_is_no_error():
     piped = subprocess.Popen([sys.executable, "-m", "dualml", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     piped.stdout.close()
     assert piped.stderr.read() == b""
     assert piped.wait() == 0
+
+
+def test_an_interrupt_is_said(small_config, tmp_path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
     compare = subprocess.Popen(
         [sys.executable, "-m", "dualml", "compare", str(small_config()), "--steps", "100000"],
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | {"TMPDIR": str(folder)},
     )
-    time.sleep(2)
+    while not list(folder.glob("dualml-*/config.yaml")):  # the two sides have been started
+        assert compare.poll() is None
+        time.sleep(0.02)
     compare.send_signal(signal.SIGINT)
     _, err = compare.communicate(timeout=60)
     assert (compare.returncode, err) == (2, "dualml: interrupted\n")
+    assert not list(folder.iterdir())  # nothing is left behind
 
 
 def test_a_bug_is_called_one_and_has_an_exit_code_of_its_own(dualml_command, monkeypatch, small_config):

@@ -17,7 +17,9 @@ from dualml.protocol import Array, Arrays
 from dualml.spec.graph import Graph, parameter_count
 
 FORMAT = "dualml.weights/1"
-"""Value of the metadata key ``format`` of every file written here."""
+"""What the header of every file written here names as its format."""
+HEADER = "dualml"
+"""The key of the safetensors header that holds format and metadata, as JSON."""
 
 
 def initial_weights(graph: Graph, seed: int) -> dict[str, Array]:
@@ -130,7 +132,8 @@ def write_tensors(
     """
     from safetensors.numpy import save_file
 
-    header = {"format": FORMAT, "metadata": json.dumps(metadata or {}, sort_keys=True)}
+    # One key only: safetensors writes several in an order that changes from run to run.
+    header = {HEADER: json.dumps({"format": FORMAT, "metadata": metadata or {}})}
     content = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     write_atomically(path, lambda temporary: save_file(content, temporary, metadata=header), durable=durable)
 
@@ -148,9 +151,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        metadata = json.loads(header.get("metadata", "{}"))
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except (SafetensorError, OSError, ValueError, KeyError) as error:
@@ -158,8 +160,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             f"{path}: must be a whole safetensors file, but reading it failed: {error}; "
             "it may be cut short or damaged: use another checkpoint or train again"
         ) from None
-    if header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise WeightsError(
-            f"{path}: must be a file written by dualml (header format {FORMAT!r}), got {header.get('format')!r}"
+            f"{path}: must be a file written by dualml, with the header format {FORMAT!r}; it is another's"
         )
-    return arrays, metadata
+    return arrays, header.get("metadata", {})

@@ -29,10 +29,40 @@ DOCS = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the docstrings in dualml/spec instead. -->\n"
 
 
+EXAMPLE = """\
+Where the value is *one of a kind*, it is one key with its settings under it, `{adam: {lr: 0.001}}`, or the bare name
+where nothing is set, `adam`. A file with a bit of everything:
+
+```yaml
+conventions: keras
+precision: float32
+model:
+  input: [28, 28]
+  layers:
+    - flatten:
+    - dense: {units: 64, activation: relu, name: trunk}
+    - dropout: 0.2
+    - dense: {units: 64, activation: {leaky_relu: {negative_slope: 0.1}}, name: block}
+    - add: {inputs: [trunk, block]}
+    - dense: 10
+data: {source: npz, path: images.npz, normalize: unit, validation: 0.2}
+loss: {cross_entropy: {label_smoothing: 0.1}}
+optimizer: {adamw: {lr: 0.002, weight_decay: 0.01}}
+schedule: {cosine: {warmup: {length: 100}, final: 0.1}}
+train:
+  epochs: 20
+  batch_size: 32
+  accumulate: 2
+  clip: {global_norm: {max_norm: 1.0}}
+  early_stopping: {patience: 4, metric: val_accuracy}
+metrics: [accuracy]
+```
+"""
+
+
 def sources() -> tuple[type[Settings], ...]:
     """The data sources, out of their union."""
-    union = typing.get_args(typing.get_args(DataSettings)[0])[0]
-    return typing.get_args(union)
+    return typing.get_args(typing.get_args(DataSettings)[0])
 
 
 SECTIONS: tuple[tuple[str, str, tuple[type[Settings], ...]], ...] = (
@@ -48,7 +78,12 @@ SECTIONS: tuple[tuple[str, str, tuple[type[Settings], ...]], ...] = (
     ),
     ("Activations", "For `activation:` of a layer, or a layer of its own: `- activation: relu`.", ACTIVATIONS),
     ("Initializers", "For `kernel_initializer:` and `bias_initializer:`.", INITIALIZERS),
-    ("data", "", sources()),
+    (
+        "data",
+        '`source` selects one of these; `{python: "module:function"}` is short for the source `python`. Files are\n'
+        "looked for from the config's folder on.",
+        sources(),
+    ),
     ("loss", "", LOSSES),
     ("optimizer", "", OPTIMIZERS),
     ("schedule", "", (*SCHEDULES, Warmup)),
@@ -78,7 +113,7 @@ def kind_of_value(field: Any) -> str:
     """The type of a setting in words."""
     annotation = field.annotation
     if any(isinstance(item, OneKey) for item in field.metadata):
-        return "one key"
+        return "one of a kind"
     return words(annotation)
 
 
@@ -92,11 +127,12 @@ def words(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{item}`" for item in arguments)
     if any(isinstance(item, OneKey) for item in arguments):
-        return "one key"
+        return "one of a kind"
     if origin is typing.Annotated:
         return words(arguments[0])
     if origin in (tuple, list):
-        return "list"
+        choices = words(arguments[0])
+        return f"list of {choices}" if choices.startswith("`") else "list"
     if origin is dict:
         return "mapping"
     if arguments:
@@ -135,12 +171,13 @@ def config_page() -> Iterator[str]:
     yield NOTE
     yield "A file needs `model`, `loss` and `optimizer`; to train, also `data`. Where a default has two values,"
     yield "`conventions` chooses. `dualml describe CONFIG` prints a config with every default written out.\n"
+    yield EXAMPLE
     for heading, text, classes in SECTIONS:
         yield f"## {heading}\n"
         if text:
             yield f"{text}\n"
         for settings in classes:
-            if len(classes) > 1:
+            if len(classes) > 1 or issubclass(settings, Keyed):
                 yield f"### {title(settings)}\n"
             yield inspect.cleandoc(settings.__doc__ or "").split("Example:")[0].split("Raises:")[0].strip() + "\n"
             common = {"source"} | (settings.siblings if issubclass(settings, Keyed) else set())

@@ -66,6 +66,7 @@ _HOMES = {
     "dualml.spec.optimizers": ("Adam", "AdamW", "GlobalNorm", "Sgd"),
     "dualml.spec.schedules": ("ConstantSchedule", "Cosine", "Step", "Warmup"),
     "dualml.spec.train": ("Checkpoints", "EarlyStopping", "Train"),
+    "dualml.training.progress": ("LiveDisplay", "PlainLines"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from dualml import registry
 from dualml.config import load
 from dualml.data import Dataset, Normalisation, load_data
-from dualml.errors import ConfigError, DataError, Problem, TrainingError
+from dualml.errors import ConfigError, DataError, Problem, RunError, TrainingError
 from dualml.evaluation import evaluate as evaluate_network
 from dualml.protocol import Array, Arrays, Backend, Network
 from dualml.spec.checks import spec_problems
@@ -48,12 +48,12 @@ class Run:
         path: The run directory, if there is one.
     """
 
-    spec: Spec
-    network: Network
-    history: list[dict[str, Any]]
+    spec: Spec = field(repr=False)
+    network: Network = field(repr=False)
+    history: list[dict[str, Any]] = field(repr=False)
     test: dict[str, float]
-    normalisation: Normalisation
-    class_names: tuple[str, ...] | None
+    normalisation: Normalisation = field(repr=False)
+    class_names: tuple[str, ...] | None = field(repr=False)
     ended: str
     path: Path | None = None
 
@@ -67,12 +67,20 @@ class Run:
         return _predict(self.network, inputs, self.normalisation)
 
 
+def _must_be_spec(spec: object) -> None:
+    if not isinstance(spec, Spec):
+        raise ConfigError(
+            f"a dualml.Spec is needed, got {type(spec).__name__}; read a config file with dualml.load(path)"
+        )
+
+
 def checked(spec: Spec) -> Spec:
     """A spec with every default filled in, refused if its parts do not go together.
 
     Raises:
         ConfigError: Holds every problem.
     """
+    _must_be_spec(spec)
     problems = spec_problems(spec)
     if problems:
         raise ConfigError([Problem("", dotted(item.location), item.message) for item in problems])
@@ -154,7 +162,7 @@ def train(
         backend: Where; left out, the spec's own.
         out: Run directory to write; left out, the training stays in memory.
         resume: Go on from the newest checkpoint in ``out``, whichever backend wrote it.
-        observer: Who is told of the progress; left out, nobody.
+        observer: Who is told of the progress, for example ``dualml.LiveDisplay(sys.stdout)``; left out, nobody.
         interrupted: Asked now and then whether to stop; the checkpoint is kept.
 
     Returns:
@@ -163,10 +171,13 @@ def train(
     Raises:
         DualmlError: The spec, the data, the backend or the directory is not usable, or a loss became NaN.
     """
+    _must_be_spec(spec)
     spec, chosen = _backend(spec.anchored(Path()), backend)
     directory = None if out is None else RunDirectory(Path(out))
     if directory is not None:
         directory.check_usable(resume=resume)
+    elif resume:
+        raise RunError("to resume a training, name its run directory: train(spec, out=..., resume=True)")
     dataset = load_dataset(spec)
     observer = observer or Quiet()
     training = Training(spec, chosen, dataset, build_in(chosen, spec), directory, observer, interrupted)
@@ -174,8 +185,12 @@ def train(
     if checkpoints:
         training.resume(checkpoints[-1])
         observer.note(f"going on from {checkpoints[-1]}")
+        if training.progress.epoch >= spec.train.epochs:
+            observer.note(f"nothing to train: it has all {spec.train.epochs} epochs; raise train.epochs to go on")
+        elif training.must_stop():
+            observer.note(f"nothing to train: it stopped early after epoch {training.progress.epoch}")
     elif resume:
-        observer.note(f"no checkpoint in {out}: starting from the beginning")
+        observer.note(f"no checkpoint in {out} yet: starting from the beginning")
     summary = _summary(training)
     if directory is not None:
         with writing(directory.path):

@@ -79,6 +79,11 @@ def load(name: str) -> Backend:
             f"the entry point {points[0].value!r} of backend {name!r} is not a dualml.protocol.Backend: "
             f"it must have name, capabilities, versions and build, got {type(backend).__name__}"
         )
+    if not isinstance(backend.capabilities, Capabilities):
+        raise BackendError(
+            f"backend {name!r}: capabilities must be a dualml.protocol.Capabilities, "
+            f"got {type(backend.capabilities).__name__}"
+        )
     return backend
 
 
@@ -110,6 +115,6 @@ def _missing(able: Capabilities, spec: Spec) -> Iterable[str]:
     if resolved.precision not in able.precisions:
         yield f"precision {resolved.precision}"
     if resolved.device not in able.devices:
-        yield f"device {resolved.device}"
+        yield f"device {resolved.device} (this machine has none that its framework sees)"
     if resolved.randomness == "native" and spec.graph.dropouts and not able.native_randomness:
         yield "native randomness"

@@ -5,6 +5,29 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+OTHER_NAMES = {
+    "linear": "dense",
+    "fully_connected": "dense",
+    "out_features": "units",
+    "learning_rate": "lr",
+    "swish": "silu",
+    "leakyrelu": "leaky_relu",
+    "keras": "tensorflow",
+    "tf": "tensorflow",
+    "pytorch": "torch",
+    "cuda": "gpu",
+    "acc": "accuracy",
+    "p": "rate",
+    "eps": "epsilon",
+    "beta_1": "beta1",
+    "beta_2": "beta2",
+    "concatenate": "concat",
+    "cat": "concat",
+    "mean_squared_error": "mse",
+    "label_smooth": "label_smoothing",
+}
+"""What people used to one of the frameworks call something, and what it is called here."""
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A ``"; did you mean 'x'?"`` for a misspelt name, or the list of known names if none is close.
@@ -16,6 +39,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
         '; known: sgd, adam'
     """
     known = list(known)
+    other = OTHER_NAMES.get(name.lower(), name.lower())
+    if other in known and other != name:
+        return f"; did you mean {other!r}?"
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"

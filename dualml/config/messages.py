@@ -104,7 +104,7 @@ def _message(item: Any, raw: Location, root: type[Settings]) -> str:
         owner = settings_at(raw[:-1], root)
         return f"unknown key{nearest(str(raw[-1]), owner.model_fields if owner else ())}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _wrong_kind(item, context)
+        return _wrong_kind(item, context, [_tag(kind) or "" for kind in candidates_at(raw, root)])
     if kind == "literal_error":
         choices = [choice.strip().strip("'") for choice in context["expected"].replace(" or ", ", ").split(", ")]
         hint = nearest(str(item.get("input")), choices) if len(choices) > 3 else ""
@@ -126,16 +126,14 @@ def _message(item: Any, raw: Location, root: type[Settings]) -> str:
     return f"{item['msg']}, got {got}"
 
 
-def _wrong_kind(item: Any, context: Any) -> str:
+def _wrong_kind(item: Any, context: Any, known: list[str]) -> str:
     value = item.get("input")
-    known = [name.strip().strip("'") for name in context.get("expected_tags", "").split(",") if name.strip()]
     tag = context.get("tag")
     if isinstance(value, dict) and tag and "," in tag:
         return f"must hold one key, got {tag}; put settings under the key they belong to"
     if tag and isinstance(value, dict | str):
         return f"unknown kind {tag!r}{nearest(tag, known)}"
-    wanted = f": {', '.join(known)}" if known else ""
-    return f"must name one kind{wanted}; got {found(value)}"
+    return f"must be one kind with its settings, {{kind: {{...}}}}, of: {', '.join(known)}; got {found(value)}"
 
 
 def found(value: Any) -> str:
@@ -162,6 +160,12 @@ def _description(raw: Location, root: type[Settings]) -> str:
 
 def settings_at(location: Location, root: type[Settings]) -> type[Settings] | None:
     """The class of settings at a pydantic location, if it is one."""
+    candidates = candidates_at(location, root)
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def candidates_at(location: Location, root: type[Settings]) -> list[type[Settings]]:
+    """The classes of settings that may stand at a pydantic location."""
     current: list[type[Settings]] = [root]
     for part in location:
         if isinstance(part, int):
@@ -172,7 +176,7 @@ def settings_at(location: Location, root: type[Settings]) -> type[Settings] | No
             continue
         fields = [item.model_fields[part] for item in current if part in item.model_fields]
         current = [found for field in fields for found in _field_settings(field)]
-    return current[0] if len(current) == 1 else None
+    return current
 
 
 def _tag(settings: type[Settings]) -> str | None:

@@ -110,7 +110,8 @@ def parse_source(text: str, name: str) -> Source:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError([Problem(where, "", f"is not valid YAML: {error.problem or error.context}")]) from None
+        hint = "; indent with spaces, entries of one level equally deep, and close every bracket and quote"
+        raise ConfigError([Problem(where, "", f"is not valid YAML: {error.problem or error.context}{hint}")]) from None
     except (YAMLError, RecursionError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError([Problem(name, "", f"is not valid YAML: {first}")]) from None

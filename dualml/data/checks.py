@@ -110,7 +110,7 @@ def _look(folder: Path, name: str, key: str, what: str) -> tuple[Path, int]:
         shown = str(path) if path.name.isprintable() else repr(str(path))
         raise DataError(
             f"{shown}: {key} must name a {what}, but it cannot be opened ({reason(error)})."
-            f"{nearest(path.name, _names(path.parent))} Correct {key}; a relative path starts at {folder}"
+            f"{nearest(path.name, _names(path.parent))} Correct {key}; a relative path starts at {folder.absolute()}"
         ) from error
 
 

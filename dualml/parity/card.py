@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 from dualml.parity.judge import LIMIT
 from dualml.parity.report import Report, worst
 
-WIDTH = 19
+LABEL = 19
+"""Columns of the labels on the left."""
 
 
-def card(report: Report) -> str:
-    """The report as text for a terminal."""
-    return "\n".join(_lines(report))
+def card(report: Report, width: int | None = None) -> str:
+    """The report as text for a terminal.
+
+    Args:
+        report: What was found.
+        width: Columns; ``None``: the terminal's, or 120 where there is none.
+    """
+    columns = shutil.get_terminal_size((120, 24)).columns if width is None else width
+    return "\n".join(_wrapped(line, max(columns, 2 * LABEL)) for line in _lines(report))
+
+
+def _wrapped(line: str, width: int) -> str:
+    return textwrap.fill(line, width, subsequent_indent=" " * LABEL, break_long_words=False, break_on_hyphens=False)
 
 
 def _line(label: str, text: str) -> str:
-    return f"{label:<{WIDTH}}{text}"
+    return f"{label:<{LABEL}}{text}"
 
 
 def _lines(report: Report) -> Iterator[str]:
@@ -85,15 +99,19 @@ def _compared(report: Report) -> str:
     judged = {name: len(steps["judged"]) for name, steps in report.coverage["steps"].items()}
     steps = ", ".join(f"{count} steps in {name}" for name, count in judged.items())
     failed = len(report.failures)
+    if rho is not None and failed == 0:
+        rho = math.floor(1000 * rho) / 1000  # 0.9996 is not 1
     text = f"{report.coverage['compared']} tensors, {report.coverage['checks']} checks ({steps} judged in full)"
-    if rho is not None:
-        text += f", worst rho {rho:.2g} (limit {LIMIT:g})"
+    if rho is not None and report.deviates != "unknown":  # with two specs, rho measures the specs
+        text += f", worst rho {rho:.3g} (limit {LIMIT:g})"
     return f"{text}, {failed} fail" if failed else text
 
 
 def _kind(report: Report) -> str:
     scaling = report.precision_scaling
     bits = scaling.get("bits")
+    if report.kind == "semantic" and bits is None:
+        return "real"
     if report.kind is None:
         return "none: every bit is the same"
     measured = f"S = {bits:.1f} bits; 29 is rounding, 0 a real difference" if bits is not None else "S not defined"

@@ -26,6 +26,9 @@ MEANINGLESS = (
 )
 """Settings that do not change what one update does."""
 
+MOST_SHOWN = 6
+"""How many differing settings the evidence names."""
+
 CAUSES: Sequence[tuple[str, str]] = (
     (r"optimizer\.\w+\.lr$", "optimizer.lr"),
     (r"optimizer\.\w+\.epsilon$", "optimizer.epsilon"),
@@ -36,18 +39,18 @@ CAUSES: Sequence[tuple[str, str]] = (
     (r"optimizer\.\w+\.lr_in_momentum$", "optimizer.lr_inside_momentum"),
     (r"optimizer\.\w+\.weight_decay$", "optimizer.weight_decay"),
     (r"optimizer\.\w+\.decay$", "optimizer.decay_coupling"),
-    (r"optimizer\.\w+$", "optimizer.kind"),
+    (r"optimizer$", "optimizer.kind"),
     (r"train\.clip.*\.(max_norm|epsilon)$", "clipping.value"),
     (r"train\.clip.*", "clipping.scope"),
     (r"train\.accumulate$", "gradients.accumulated"),
     (r"train\.drop_last$", "data.last_batch"),
     (r"train\.(shuffle|batch_size)$", "data.order"),
-    (r"schedule\.|train\.epochs$", "schedule.offset"),
+    (r"schedule(\.|$)|train\.epochs$", "schedule.offset"),
     (r"loss\.\w+\.label_smoothing$", "loss.label_smoothing"),
     (r".*\.gelu\.approximate$", "activation.gelu_approximation"),
     (r".*\.negative_slope$", "activation.slope"),
     (r".*\.elu\.alpha$", "activation.alpha"),
-    (r".*\.(activation|function)\.\w+$", "activation.kind"),
+    (r".*\.(activation|function)$", "activation.kind"),
     (r".*\.dropout\.rate$", "dropout.rate"),
     (r"data\.", "input.preprocessing"),
 )
@@ -76,13 +79,21 @@ def configured_cause(left: Spec, right: Spec, followed: bool) -> Cause:
     found = spec_differences(left, right)
     if not found or not followed:
         return Cause("unknown", False, None, None, "no difference between the configurations explains it")
-    shown = "; ".join(f"{path}: {one!r} (left), {two!r} (right)" for path, one, two in found)
-    path, one, two = found[0]
-    name = next((cause for pattern, cause in CAUSES if re.match(pattern, path)), "unknown")
+    names = {next((cause for pattern, cause in CAUSES if re.match(pattern, path)), "unknown") for path, _, _ in found}
+    name = names.pop() if len(names) == 1 else "unknown"
     single = len(found) == 1 and name != "unknown"
-    if not single:
-        named = {next((cause for pattern, cause in CAUSES if re.match(pattern, item[0])), "unknown") for item in found}
-        name = named.pop() if len(named) == 1 else "unknown"
-    evidence = f"each side agrees with the reference of its own configuration, and the configurations differ: {shown}"
-    fix = {"config": f"set {path} to {one!r} or {two!r} in both"} if single else {}
+    path, one, two = found[0]
+    count = "one setting" if len(found) == 1 else f"{len(found)} settings"
+    evidence = (
+        f"each side follows its own configuration, and the configurations differ in {count} (left | right): "
+        + "; ".join(f"{path}: {_shown(one)} | {_shown(two)}" for path, one, two in found[:MOST_SHOWN])
+    )
+    if len(found) > MOST_SHOWN:
+        evidence += f"; and {len(found) - MOST_SHOWN} more"
+    fix = {"config": f"set {path} to {_shown(one)} or {_shown(two)} in both"} if single else {}
     return Cause(name, single, one if single else None, two if single else None, evidence, fix)
+
+
+def _shown(value: Any) -> str:
+    """A setting as it is written in a file."""
+    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -84,6 +84,10 @@ def compare(
         raise ParityError(
             f"a comparison has two sides, got {len(backends)} backends; give two, for example torch,tensorflow"
         )
+    if right is not None and Path(str(left)).is_dir() != Path(str(right)).is_dir() and not isinstance(left, Spec):
+        raise ParityError(
+            f"{left} and {right}: give two finished runs, or one config for both backends, not one of each"
+        )
     one, runs_one = _given(left)
     two, runs_two = (one, None) if right is None else _given(right)
     if right is None:

@@ -148,8 +148,12 @@ def differences(left: Any, right: Any, location: tuple[str | int, ...] = ()) -> 
     Example:
         >>> differences({"a": {"b": 1}}, {"a": {"b": 2}})
         [('a.b', 1, 2)]
+        >>> differences({"loss": {"mse": {}}}, {"loss": {"cross_entropy": {"label_smoothing": 0.0}}})
+        [('loss', 'mse', 'cross_entropy')]
     """
     if isinstance(left, dict) and isinstance(right, dict):
+        if len(left) == len(right) == 1 and left.keys() != right.keys():  # another kind: relu against tanh
+            return [(dotted(location), next(iter(left)), next(iter(right)))]
         keys = [*left, *(key for key in right if key not in left)]
         return [item for key in keys for item in differences(left.get(key), right.get(key), (*location, key))]
     if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):

@@ -110,6 +110,12 @@ class Training:
             self.progress.epoch,
             f"{self.backend.name} ({versions}), {self.spec.precision}, {len(self.dataset.train):,} training examples",
         )
+        warmup = self.spec.schedule.warmup
+        units = epochs * (self.plan.updates_per_epoch if self.spec.schedule.unit == "step" else 1)
+        if warmup is not None and warmup.length >= units:
+            self.observer.note(
+                f"note: the warm-up takes {warmup.length} {self.spec.schedule.unit}s, the whole training only {units}"
+            )
         try:
             while self.progress.epoch < epochs:
                 if self.must_stop():

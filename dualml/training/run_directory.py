@@ -17,6 +17,7 @@ from dualml.data import Normalisation
 from dualml.errors import ConfigError, RunError
 from dualml.protocol import Array
 from dualml.spec.config import Spec
+from dualml.spelling import nearest
 from dualml.training.checkpoint import Checkpoint, read_checkpoint
 from dualml.weights import check_weights, read_tensors, write_tensors, write_text
 
@@ -47,10 +48,17 @@ class RunDirectory:
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: must be a folder, but is a file; choose another (--out)")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        if not self.path.is_dir():
+            if resume:
+                beside = [item.name for item in self.path.parent.glob("*") if item.is_dir()]
+                raise RunError(f"{self.path}: there is no such run to resume{nearest(self.path.name, beside)}")
+            return
+        if not any(self.path.iterdir()):
             return
         if not resume:
-            raise RunError(f"{self.path}: is not empty; resume its run (--resume) or choose another folder (--out)")
+            raise RunError(
+                f"{self.path}: is not empty; resume its run (resume, --resume) or choose another folder (out, --out)"
+            )
         if not (self.path / SUMMARY).is_file() and not self.checkpoints():
             raise RunError(f"{self.path}: holds no run to resume (no {SUMMARY}, no checkpoints); choose another folder")
 

@@ -194,6 +194,12 @@ CASES = {
     "no out": ("predict run x.npy", ["--out"], None),
     "one run": ("compare run", ["name two"], None),
     "a run and no run": ("compare run empty", ["empty", "config.yaml"], None),
+    "a run and a config": ("compare run good.yaml", ["not one of each"], None),
+    "resume with a mistyped folder": (
+        "train good.yaml --out rum --resume",
+        ["no such run", "did you mean 'run'"],
+        None,
+    ),
     "one backend": ("compare good.yaml --backends torch", ["two sides"], None),
     "an unknown side": ("compare good.yaml --backends torch,tensorflw", ["did you mean 'tensorflow'"], None),
     "no steps": ("compare good.yaml --steps 0", ["--steps"], None),

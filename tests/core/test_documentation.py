@@ -28,6 +28,35 @@ def test_examples_in_docstrings(name, monkeypatch):
     assert doctest.testmod(module).failed == 0
 
 
+def test_no_section_of_the_settings_is_empty():
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert len(sections) == 11
+    assert all("|---|" in section for section in sections)
+    for name in ("`global_norm`", "`source: csv`", "`function`", "`normalize`"):
+        assert name in text
+
+
+def test_the_full_example_of_the_settings_is_right():
+    from dualml.config import parse
+
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    spec = parse(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    assert spec.graph.output_shape == (10,)
+
+
+def test_the_suite_in_the_backends_page_can_be_collected(tmp_path):
+    text = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
+    suite = tmp_path / "test_mine.py"
+    suite.write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", str(suite)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_generated_pages_are_current():
     done = subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -356,6 +356,16 @@ class TestRuns:
             dualml.compare(tmp_path, tmp_path)
 
 
+def test_the_card_fits_the_terminal():
+    from dualml.parity.card import card
+
+    report = dualml.compare(small(), steps=1)
+    for width in (60, 80, 120):
+        lines = card(report, width).splitlines()
+        assert max(map(len, lines)) <= width
+    assert "worst rho 1 " not in card(report)
+
+
 def test_at_least_one_step_is_needed():
     with pytest.raises(ParityError, match="at least 1 step"):
         dualml.compare(small(), steps=0)

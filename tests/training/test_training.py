@@ -227,6 +227,24 @@ def test_tensorboard_logs_can_be_read(small_config, tmp_path):
     assert values == pytest.approx([row["val_loss"] for row in run.history], rel=1e-6)
 
 
+def test_what_the_user_should_know_is_said(small_config, tmp_path):
+    import io
+
+    said = io.StringIO()
+    long = dualml.load(small_config(), ["train.epochs=1", "schedule={constant: {warmup: {length: 5000}}}"])
+    dualml.train(long, out=tmp_path / "run", observer=dualml.PlainLines(said))
+    assert "note: the warm-up takes 5000 steps, the whole training only 16" in said.getvalue()
+    dualml.train(long, out=tmp_path / "run", resume=True, observer=dualml.PlainLines(said))
+    assert "nothing to train: it has all 1 epochs" in said.getvalue()
+
+
+@pytest.mark.parametrize("given", ["config.yaml", {"model": {}}])
+def test_what_is_no_spec_is_refused(given):
+    for function in (dualml.train, dualml.build):
+        with pytest.raises(dualml.ConfigError, match=r"dualml.load\(path\)"):
+            function(given)
+
+
 class TestDirectories:
     def test_a_run_is_not_overwritten(self, small_config, tmp_path):
         spec = dualml.load(small_config(), ["train.epochs=1"])

@@ -80,7 +80,6 @@ def checked(spec: Spec) -> Spec:
     Raises:
         ConfigError: Holds every problem.
     """
-    _must_be_spec(spec)
     problems = spec_problems(spec)
     if problems:
         raise ConfigError([Problem("", dotted(item.location), item.message) for item in problems])
@@ -88,6 +87,7 @@ def checked(spec: Spec) -> Spec:
 
 
 def _backend(spec: Spec, name: str | None) -> tuple[Spec, Backend]:
+    _must_be_spec(spec)
     spec = checked(spec if name is None else spec.replace(backend=name))
     backend = registry.load(spec.backend)
     registry.check(backend, spec)

@@ -174,3 +174,13 @@ def test_flatten_and_reshape_keep_every_value(shape, position):
 def test_activation_layer_takes_the_function_by_position():
     assert Activation("relu") == Activation(function="relu")
     assert dualml.Dropout(0.5) == Dropout(rate=0.5)
+
+
+def test_type_checkers_see_every_public_name():
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(dualml.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == set(dualml.__all__) - {"__version__"}

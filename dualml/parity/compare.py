@@ -32,6 +32,7 @@ from dualml.parity.runs import stored_results
 from dualml.parity.side import LocalSide, Side
 from dualml.parity.structure import incomparable
 from dualml.parity.verdict import Evidence
+from dualml.protocol import Array
 from dualml.spec.config import Spec
 from dualml.training.plan import Plan
 from dualml.training.run_directory import StoredRun, open_run
@@ -244,20 +245,31 @@ class _Pass:
     def check(self, step: int, key: Key, run: Literal["resynchronised", "free"], gap: float, **judged: Any) -> None:
         self.checks.append(Check(step, *key, self.precision, run, gap, **judged))
 
-    def same_bits(self, step: int, key: Key, left: Any, right: Any) -> None:
-        same = same_bits(left, right)
-        units = 0.0 if same else math.inf
-        self.check(step, key, "resynchronised", difference(left, right), units=units, limit=0.0, ok=same)
+    def check_bits(self, step: int, key: Key, left: Array, right: Array, wanted: Array | None = None) -> None:
+        """Record whether two arrays are the same bits, and those of ``wanted`` if the spec says what they must be."""
+        sides = [math.inf if wanted is not None and not same_bits(array, wanted) else 0.0 for array in (left, right)]
+        same = same_bits(left, right) and max(sides) == 0.0
+        self.check(
+            step,
+            key,
+            "resynchronised",
+            difference(left, right),
+            units=0.0 if same else math.inf,
+            left=None if wanted is None else sides[0],
+            right=None if wanted is None else sides[1],
+            limit=0.0,
+            ok=same,
+        )
 
     def start(self, left: Record, right: Record) -> None:
-        """Rung 0: the same weights, bit for bit, and they are the spec's."""
-        wanted = initial_weights(self.specs[0].graph, self.specs[0].seed)
+        """Rung 0: on both sides the spec's own initial weights, bit for bit; empty slots; the same probe inputs."""
+        spec = self.specs[0]
+        weights = initial_weights(spec.graph, spec.seed)
         for key, array in left.arrays.items():
-            self.same_bits(0, key, array, right.arrays[key])
-            if key.phase == "init" and difference(array, wanted[f"{key.node}.{key.tensor}"]) != 0:
-                self.evidence.notes.append(
-                    f"{key.node}.{key.tensor}: the left side does not start at the spec's weights"
-                )
+            wanted = weights[f"{key.node}.{key.tensor}"] if key.phase == "init" else None
+            if key.phase == "state":
+                wanted = np.zeros_like(array)
+            self.check_bits(0, key, array, right.arrays[key], wanted)
 
     def compare_free(self, left: Record, right: Record) -> None:
         """The free run: recorded, not judged."""
@@ -287,7 +299,7 @@ class _Pass:
             self.evidence.left_follows_own &= all(item.rho <= LIMIT for item in judged[0].values())
         for key, array in left.arrays.items():
             if key.phase == "input":
-                self.same_bits(left.step, key, array, right.arrays[key])
+                self.check_bits(left.step, key, array, right.arrays[key])
             elif key in judged[0]:
                 rho = judged[0][key].rho, judged[1][key].rho
                 gap = difference(array, right.arrays[key])

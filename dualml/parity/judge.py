@@ -2,7 +2,7 @@
 
 ``rho = |recorded - reference| / bound``, where the reference is evaluated from what the side itself recorded
 just before (a node's inputs, its output's gradient, the state before the update). So an error is charged to
-the node that made it, and ``rho <= 1`` is certified agreement: no tolerance is chosen anywhere.
+the node that made it, and ``rho <= 1`` is certified agreement: a bound decides, not a tolerance.
 """
 
 from __future__ import annotations

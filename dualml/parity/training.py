@@ -16,7 +16,7 @@ from dualml.parity.records import Record
 from dualml.protocol import Array
 
 FLOAT32_ROUNDING = 2.0**-26
-"""A float64 difference of this share of the update is no rounding of float64's: it is as large as float32's."""
+"""A quarter of float32's unit roundoff: a float64 difference of this share of the update is not float64's rounding."""
 
 LEAST_BITS = 20.0
 """``S`` from which a difference counts as rounding, as for any other."""

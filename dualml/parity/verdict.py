@@ -45,7 +45,6 @@ class Evidence:
         steps: For each precision, updates of the free run and those judged in full.
         held_back: Predictions and metrics at the end, by precision.
         skipped: What was not compared, and why.
-        notes: What else a reader should know.
         undefined: Values not judged because the reference is not finite there.
         right_follows_own: Whether the right side agrees with the reference of its own spec.
         left_follows_own: The same for the left side.
@@ -61,7 +60,6 @@ class Evidence:
     steps: dict[str, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     held_back: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: list[dict[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     undefined: int = 0
     right_follows_own: bool = True
     left_follows_own: bool = True
@@ -269,7 +267,6 @@ def coverage(evidence: Evidence) -> dict[str, Any]:
         "skipped": [
             *evidence.skipped,
             *NOT_CHECKED,
-            *({"what": note, "why": "found while comparing"} for note in evidence.notes),
         ],
     }
 

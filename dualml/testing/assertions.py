@@ -5,7 +5,7 @@ pytest does not rewrite ``assert`` in installed modules, so the helpers here say
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -94,13 +94,6 @@ def assert_close(what: str, got: ArrayLike, want: ArrayLike, bound: ArrayLike, h
         hint,
         _looks(found, right, limits),
     )
-
-
-def assert_all_close(what: str, got: Arrays, want: Arrays, bounds: Mapping[str, ArrayLike], hint: str = "") -> None:
-    """``assert_close`` for each name; the names are the same too."""
-    assert_names(what, got, want)
-    for name in want:
-        assert_close(f"{what} of {name!r}", got[name], want[name], bounds[name], hint)
 
 
 def assert_identical(what: str, got: ArrayLike, want: ArrayLike, hint: str = "") -> None:

@@ -208,7 +208,7 @@ def test_a_fault_is_found_where_it_is(with_fault, fault):
     assert report.verdict == "different"
     assert report.kind == "semantic"
     assert place(report) == wanted
-    assert report.deviates == ("unknown" if wanted[1] == "init" else "right")
+    assert report.deviates == "right"
     assert report.cause.id == "unknown"
     assert not report.cause.confirmed
 
@@ -262,6 +262,15 @@ def test_both_sides_wrong_is_said(monkeypatch):
     monkeypatch.setattr(registry, "load", lambda name: broken if name.startswith("broken") else load(name))
     report = dualml.compare(small(), backends=("broken", "broken2"), steps=1)
     assert (report.verdict, report.deviates) == ("different", "both")
+
+
+def test_weights_that_are_wrong_on_both_sides_in_the_same_way_are_found(monkeypatch):
+    """Two sides that agree with each other and not with the spec are not equal to what was asked for."""
+    load = registry.load
+    broken = Broken({"get_weights": first_weights_off})
+    monkeypatch.setattr(registry, "load", lambda name: broken if name.startswith("broken") else load(name))
+    report = dualml.compare(small(), backends=("broken", "broken2"), steps=1)
+    assert (report.verdict, report.deviates, place(report)) == ("different", "both", (0, "init", "head"))
 
 
 def test_native_masks_are_replaced_and_said():

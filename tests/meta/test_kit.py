@@ -18,7 +18,7 @@ from dualml_numpy_example.training import NumpyTrainer
 
 from dualml import reference
 from dualml.protocol import Gradients, State
-from dualml.reference import layers as reference_layers
+from dualml.reference.layers import dense as reference_layers
 from dualml.spec.activations import ACTIVATIONS
 from dualml.spec.layers import LAYERS
 from dualml.spec.losses import LOSSES

@@ -10,87 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from dualml.spec.activations import Elu, Gelu, LeakyRelu, Softplus
+from dualml.conventions import activations, dense, optimizers
+from dualml.conventions.base import Preset
 from dualml.spec.base import Settings
 from dualml.spec.config import Spec
 from dualml.spec.graph import layer_names
-from dualml.spec.initializers import FanInUniform, GlorotUniform, Zeros
-from dualml.spec.layers import Dense
-from dualml.spec.optimizers import Adam, AdamW, GlobalNorm, Sgd
 
-Preset = Mapping[type[Settings], Mapping[str, Any]]
+TORCH: Preset = {**dense.TORCH, **activations.TORCH, **optimizers.TORCH}
 
-TORCH: Preset = {
-    Dense: {"kernel_initializer": FanInUniform(), "bias_initializer": FanInUniform()},
-    Gelu: {"approximate": "none"},
-    LeakyRelu: {"negative_slope": 0.01},
-    Elu: {"alpha": 1.0},
-    Softplus: {"beta": 1.0, "threshold": 20.0},
-    Sgd: {
-        "lr": 1e-3,
-        "momentum": 0.0,
-        "nesterov": False,
-        "weight_decay": 0.0,
-        "decay": "coupled",
-        "lr_in_momentum": False,
-    },
-    Adam: {
-        "lr": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-8,
-        "epsilon_placement": "corrected",
-        "weight_decay": 0.0,
-        "decay": "coupled",
-    },
-    AdamW: {
-        "lr": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-8,
-        "epsilon_placement": "corrected",
-        "weight_decay": 1e-2,
-        "decay": "decoupled",
-    },
-    GlobalNorm: {"epsilon": 1e-6},
-}
 
-KERAS: Preset = {
-    Dense: {"kernel_initializer": GlorotUniform(), "bias_initializer": Zeros()},
-    Gelu: {"approximate": "none"},
-    LeakyRelu: {"negative_slope": 0.2},  # the activation's default; keras.layers.LeakyReLU has 0.3
-    Elu: {"alpha": 1.0},
-    Softplus: {"beta": 1.0, "threshold": "none"},
-    Sgd: {
-        "lr": 1e-2,
-        "momentum": 0.0,
-        "nesterov": False,
-        "weight_decay": 0.0,
-        "decay": "decoupled",
-        "lr_in_momentum": True,
-    },
-    Adam: {
-        "lr": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-7,
-        "epsilon_placement": "uncorrected",
-        "weight_decay": 0.0,
-        "decay": "decoupled",
-    },
-    AdamW: {
-        "lr": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "epsilon": 1e-7,
-        "epsilon_placement": "uncorrected",
-        "weight_decay": 4e-3,
-        "decay": "decoupled",
-    },
-    GlobalNorm: {"epsilon": 0.0},
-}
+KERAS: Preset = {**dense.KERAS, **activations.KERAS, **optimizers.KERAS}
+
 
 PRESETS: Mapping[str, Preset] = {"torch": TORCH, "keras": KERAS}
+
 
 _Settings = TypeVar("_Settings", bound=Settings)
 

@@ -1,0 +1,35 @@
+"""Layers of several inputs."""
+
+from __future__ import annotations
+
+from dualml.spec.activations import Tanh
+from dualml.spec.layers import Add, Concat, Dense, Flatten
+from dualml.testing.cases.base import Case
+
+CASES: tuple[Case, ...] = (
+    Case("add", (4,), [Dense(units=3, name="a"), Dense(units=3, name="b", inputs="input"), Add(inputs=["a", "b"])]),
+    Case(
+        "add-three",
+        (3,),
+        [
+            Dense(units=3, name="a"),
+            Dense(units=3, name="b"),
+            Add(inputs=["a", "input", "b"], name="sum"),
+            Dense(units=2),
+        ],
+    ),
+    Case("add-twice", (4,), [Dense(units=3, name="a", activation=Tanh()), Add(inputs=["a", "a"])]),
+    Case(
+        "concat", (4,), [Dense(units=3, name="a"), Dense(units=2, name="b", inputs="input"), Concat(inputs=["b", "a"])]
+    ),
+    Case(
+        "concat-first-axis",
+        (2, 3),
+        [Dense(units=3, name="a"), Concat(axis=0, inputs=["a", "input", "a"]), Flatten(), Dense(units=3)],
+    ),
+    Case(
+        "concat-middle-axis",
+        (2, 3, 2),
+        [Dense(units=2, name="a"), Concat(axis=-2, inputs=["a", "input"]), Flatten(), Dense(units=2)],
+    ),
+)

@@ -20,6 +20,7 @@ from dualml.spec.data import DataSettings
 from dualml.spec.initializers import INITIALIZERS
 from dualml.spec.layers import LAYERS
 from dualml.spec.losses import LOSSES
+from dualml.spec.metrics import METRICS
 from dualml.spec.model import Model
 from dualml.spec.optimizers import CLIPPINGS, OPTIMIZERS
 from dualml.spec.schedules import SCHEDULES, Warmup
@@ -89,6 +90,12 @@ SECTIONS: tuple[tuple[str, str, tuple[type[Settings], ...]], ...] = (
     ("schedule", "", (*SCHEDULES, Warmup)),
     ("train", "", (Train, EarlyStopping, Checkpoints)),
     ("train.clip", "", CLIPPINGS),
+    (
+        "metrics",
+        "Entries of `metrics`: `[accuracy, {top_k: 5}]`. In `metrics.jsonl` and where a setting watches one, a metric\n"
+        "is called `val_` and its name: `val_accuracy`, `val_top_5`, `val_f1_macro`.",
+        METRICS,
+    ),
 )
 
 

@@ -29,15 +29,36 @@ _HOMES = {
     ),
     "dualml.protocol": ("Batch",),
     "dualml.spec.activations": (
+        "Celu",
+        "ClippedRelu",
         "Elu",
+        "Exponential",
         "Gelu",
+        "HardShrink",
+        "HardSigmoid",
+        "HardSwish",
+        "HardTanh",
         "LeakyRelu",
+        "Linear",
+        "LogSigmoid",
+        "LogSoftmax",
+        "Mish",
         "Relu",
+        "Relu6",
+        "Selu",
         "Sigmoid",
         "Silu",
+        "SoftShrink",
         "Softmax",
         "Softplus",
+        "Softsign",
+        "SparsePlus",
+        "SparseSigmoid",
+        "Squareplus",
+        "Swish",
         "Tanh",
+        "TanhShrink",
+        "Threshold",
     ),
     "dualml.spec.config": ("Spec",),
     "dualml.spec.data": (
@@ -52,19 +73,60 @@ _HOMES = {
     ),
     "dualml.spec.initializers": (
         "Constant",
+        "Dirac",
         "FanInUniform",
+        "GlorotNormal",
         "GlorotUniform",
+        "HeNormal",
         "HeUniform",
+        "Identity",
+        "KaimingNormal",
+        "KaimingUniform",
+        "LecunNormal",
+        "LecunUniform",
         "Normal",
         "Ones",
+        "Orthogonal",
+        "Sparse",
+        "TruncatedNormal",
         "Uniform",
+        "VarianceScaling",
         "Zeros",
     ),
     "dualml.spec.layers": ("Activation", "Add", "Concat", "Dense", "Dropout", "Flatten", "Reshape"),
     "dualml.spec.losses": ("CrossEntropy", "MeanSquaredError"),
+    "dualml.spec.metrics": (
+        "AbsoluteError",
+        "Accuracy",
+        "Auc",
+        "BinaryAccuracy",
+        "ConfusionMatrix",
+        "F1",
+        "Perplexity",
+        "Precision",
+        "R2",
+        "Recall",
+        "SquaredError",
+        "TopK",
+    ),
     "dualml.spec.model": ("Model",),
     "dualml.spec.optimizers": ("Adam", "AdamW", "GlobalNorm", "Sgd"),
-    "dualml.spec.schedules": ("ConstantSchedule", "Cosine", "Step", "Warmup"),
+    "dualml.spec.schedules": (
+        "ConstantSchedule",
+        "Cosine",
+        "CosineRestarts",
+        "ExponentialSchedule",
+        "InverseSqrt",
+        "InverseTime",
+        "LinearSchedule",
+        "MultiStep",
+        "OneCycle",
+        "Piecewise",
+        "Polynomial",
+        "ReduceOnPlateau",
+        "Step",
+        "Warmup",
+    ),
     "dualml.spec.train": ("Checkpoints", "EarlyStopping", "Train"),
     "dualml.training.progress": ("LiveDisplay", "PlainLines"),
 }
@@ -129,16 +191,55 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
     )
     from dualml.protocol import Batch as Batch
     from dualml.spec.activations import (
+        Celu as Celu,
+    )
+    from dualml.spec.activations import (
+        ClippedRelu as ClippedRelu,
+    )
+    from dualml.spec.activations import (
         Elu as Elu,
+    )
+    from dualml.spec.activations import (
+        Exponential as Exponential,
     )
     from dualml.spec.activations import (
         Gelu as Gelu,
     )
     from dualml.spec.activations import (
+        HardShrink as HardShrink,
+    )
+    from dualml.spec.activations import (
+        HardSigmoid as HardSigmoid,
+    )
+    from dualml.spec.activations import (
+        HardSwish as HardSwish,
+    )
+    from dualml.spec.activations import (
+        HardTanh as HardTanh,
+    )
+    from dualml.spec.activations import (
         LeakyRelu as LeakyRelu,
     )
     from dualml.spec.activations import (
+        Linear as Linear,
+    )
+    from dualml.spec.activations import (
+        LogSigmoid as LogSigmoid,
+    )
+    from dualml.spec.activations import (
+        LogSoftmax as LogSoftmax,
+    )
+    from dualml.spec.activations import (
+        Mish as Mish,
+    )
+    from dualml.spec.activations import (
         Relu as Relu,
+    )
+    from dualml.spec.activations import (
+        Relu6 as Relu6,
+    )
+    from dualml.spec.activations import (
+        Selu as Selu,
     )
     from dualml.spec.activations import (
         Sigmoid as Sigmoid,
@@ -153,7 +254,31 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         Softplus as Softplus,
     )
     from dualml.spec.activations import (
+        SoftShrink as SoftShrink,
+    )
+    from dualml.spec.activations import (
+        Softsign as Softsign,
+    )
+    from dualml.spec.activations import (
+        SparsePlus as SparsePlus,
+    )
+    from dualml.spec.activations import (
+        SparseSigmoid as SparseSigmoid,
+    )
+    from dualml.spec.activations import (
+        Squareplus as Squareplus,
+    )
+    from dualml.spec.activations import (
+        Swish as Swish,
+    )
+    from dualml.spec.activations import (
         Tanh as Tanh,
+    )
+    from dualml.spec.activations import (
+        TanhShrink as TanhShrink,
+    )
+    from dualml.spec.activations import (
+        Threshold as Threshold,
     )
     from dualml.spec.config import Spec as Spec
     from dualml.spec.data import (
@@ -184,13 +309,37 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         Constant as Constant,
     )
     from dualml.spec.initializers import (
+        Dirac as Dirac,
+    )
+    from dualml.spec.initializers import (
         FanInUniform as FanInUniform,
+    )
+    from dualml.spec.initializers import (
+        GlorotNormal as GlorotNormal,
     )
     from dualml.spec.initializers import (
         GlorotUniform as GlorotUniform,
     )
     from dualml.spec.initializers import (
+        HeNormal as HeNormal,
+    )
+    from dualml.spec.initializers import (
         HeUniform as HeUniform,
+    )
+    from dualml.spec.initializers import (
+        Identity as Identity,
+    )
+    from dualml.spec.initializers import (
+        KaimingNormal as KaimingNormal,
+    )
+    from dualml.spec.initializers import (
+        KaimingUniform as KaimingUniform,
+    )
+    from dualml.spec.initializers import (
+        LecunNormal as LecunNormal,
+    )
+    from dualml.spec.initializers import (
+        LecunUniform as LecunUniform,
     )
     from dualml.spec.initializers import (
         Normal as Normal,
@@ -199,7 +348,19 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         Ones as Ones,
     )
     from dualml.spec.initializers import (
+        Orthogonal as Orthogonal,
+    )
+    from dualml.spec.initializers import (
+        Sparse as Sparse,
+    )
+    from dualml.spec.initializers import (
+        TruncatedNormal as TruncatedNormal,
+    )
+    from dualml.spec.initializers import (
         Uniform as Uniform,
+    )
+    from dualml.spec.initializers import (
+        VarianceScaling as VarianceScaling,
     )
     from dualml.spec.initializers import (
         Zeros as Zeros,
@@ -227,6 +388,42 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
     )
     from dualml.spec.losses import CrossEntropy as CrossEntropy
     from dualml.spec.losses import MeanSquaredError as MeanSquaredError
+    from dualml.spec.metrics import (
+        F1 as F1,
+    )
+    from dualml.spec.metrics import (
+        R2 as R2,
+    )
+    from dualml.spec.metrics import (
+        AbsoluteError as AbsoluteError,
+    )
+    from dualml.spec.metrics import (
+        Accuracy as Accuracy,
+    )
+    from dualml.spec.metrics import (
+        Auc as Auc,
+    )
+    from dualml.spec.metrics import (
+        BinaryAccuracy as BinaryAccuracy,
+    )
+    from dualml.spec.metrics import (
+        ConfusionMatrix as ConfusionMatrix,
+    )
+    from dualml.spec.metrics import (
+        Perplexity as Perplexity,
+    )
+    from dualml.spec.metrics import (
+        Precision as Precision,
+    )
+    from dualml.spec.metrics import (
+        Recall as Recall,
+    )
+    from dualml.spec.metrics import (
+        SquaredError as SquaredError,
+    )
+    from dualml.spec.metrics import (
+        TopK as TopK,
+    )
     from dualml.spec.model import Model as Model
     from dualml.spec.optimizers import Adam as Adam
     from dualml.spec.optimizers import AdamW as AdamW
@@ -237,6 +434,36 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
     )
     from dualml.spec.schedules import (
         Cosine as Cosine,
+    )
+    from dualml.spec.schedules import (
+        CosineRestarts as CosineRestarts,
+    )
+    from dualml.spec.schedules import (
+        ExponentialSchedule as ExponentialSchedule,
+    )
+    from dualml.spec.schedules import (
+        InverseSqrt as InverseSqrt,
+    )
+    from dualml.spec.schedules import (
+        InverseTime as InverseTime,
+    )
+    from dualml.spec.schedules import (
+        LinearSchedule as LinearSchedule,
+    )
+    from dualml.spec.schedules import (
+        MultiStep as MultiStep,
+    )
+    from dualml.spec.schedules import (
+        OneCycle as OneCycle,
+    )
+    from dualml.spec.schedules import (
+        Piecewise as Piecewise,
+    )
+    from dualml.spec.schedules import (
+        Polynomial as Polynomial,
+    )
+    from dualml.spec.schedules import (
+        ReduceOnPlateau as ReduceOnPlateau,
     )
     from dualml.spec.schedules import (
         Step as Step,

@@ -12,9 +12,10 @@ import numpy as np
 
 from dualml import registry
 from dualml.config import load
-from dualml.data import Dataset, Normalisation, load_data
+from dualml.data import Dataset, InputNeed, Needs, Normalisation, OutputNeed, load_for
 from dualml.errors import ConfigError, DataError, Problem, RunError, TrainingError
 from dualml.evaluation import evaluate as evaluate_network
+from dualml.metrics import Result
 from dualml.protocol import Array, Arrays, Backend, Network
 from dualml.spec.checks import spec_problems
 from dualml.spec.config import Spec
@@ -51,7 +52,7 @@ class Run:
     spec: Spec = field(repr=False)
     network: Network = field(repr=False)
     history: list[dict[str, Any]] = field(repr=False)
-    test: dict[str, float]
+    test: dict[str, Result]
     normalisation: Normalisation = field(repr=False)
     class_names: tuple[str, ...] | None = field(repr=False)
     ended: str
@@ -134,16 +135,29 @@ def load_dataset(spec: Spec) -> Dataset:
     """
     if spec.data is None:
         raise ConfigError([Problem("", "data", "is required to train, for example data: {source: digits}")])
-    output = spec.graph.output_shape
-    return load_data(
-        spec.data,
-        folder=Path(),
-        seed=spec.seed,
-        input_shape=spec.graph.input_shape,
-        target=spec.loss.target,
-        classes=output[-1] if spec.loss.target == "class" else None,
-        output_shape=output,
-    )
+    return load_for(spec.data, folder=Path(), seed=spec.seed, needs=needs_of(spec))
+
+
+def needs_of(spec: Spec) -> Needs:
+    """What a spec's model asks of its data."""
+    graph = spec.graph
+    limits: dict[str, list[int]] = {name: [] for name in graph.input_names}
+    for node in graph.nodes:
+        limit = node.settings.integers_below()
+        if limit is not None and node.inputs[0] in limits:
+            limits[node.inputs[0]].append(limit)
+    inputs = {
+        item.name: InputNeed(item.shape, item.integer, min(limits[item.name], default=None)) for item in graph.inputs
+    }
+    outputs = {}
+    for label, term in zip(graph.output_names, spec.objective.terms, strict=True):
+        shape = graph.by_name[term.output].shape
+        if term.loss.target == "class":
+            ignored = getattr(term.loss, "ignore_index", None)
+            outputs[label] = OutputNeed("class", shape[:-1], shape[-1], ignored)
+        else:
+            outputs[label] = OutputNeed("value", shape)
+    return Needs(inputs, outputs)
 
 
 def train(
@@ -205,7 +219,7 @@ def train(
             directory.remove_if_untrained()
         raise
     network, metrics = training.network, spec.metrics or ()
-    test = evaluate_network(network, dataset.test, spec.loss, metrics) if dataset.test is not None else {}
+    test = evaluate_network(network, dataset.test, spec.objective, metrics) if dataset.test is not None else {}
     if directory is not None:
         with writing(directory.path):
             directory.write_model(network.get_weights())
@@ -241,7 +255,7 @@ def _summary(training: Training) -> dict[str, Any]:
     }
 
 
-def _outcome(training: Training, test: Mapping[str, float]) -> dict[str, Any]:
+def _outcome(training: Training, test: Mapping[str, Result]) -> dict[str, Any]:
     progress = training.progress
     return {
         "epochs": progress.epoch,
@@ -263,7 +277,7 @@ def _stored(run: str | Path, backend: str | None, which: str) -> tuple[StoredRun
 
 def evaluate(
     run: str | Path, backend: str | None = None, *, split: str = "test", weights: str = "last"
-) -> dict[str, float]:
+) -> dict[str, Result]:
     """Loss and metrics of a finished run on one of its splits, in either backend.
 
     Args:
@@ -273,7 +287,8 @@ def evaluate(
         weights: ``last``, or ``best`` for those of the best epoch.
 
     Returns:
-        ``loss`` and each metric by name.
+        ``loss`` and each metric by name: a number, a confusion matrix as rows of true classes, or ``None`` where the
+        metric is undefined.
 
     Raises:
         DualmlError: The run is not usable, its data is no longer the same, or there is no such split.
@@ -288,7 +303,7 @@ def evaluate(
     splits = dataset.splits()
     if split not in splits:
         raise DataError(f"{run}: has no {split} split; it has {', '.join(splits)}")
-    return evaluate_network(network, splits[split], stored.spec.loss, stored.spec.metrics or ())
+    return evaluate_network(network, splits[split], stored.spec.objective, stored.spec.metrics or ())
 
 
 def predict(run: str | Path, inputs: Array, backend: str | None = None, *, weights: str = "last") -> Array:
@@ -324,7 +339,7 @@ def prepare_inputs(inputs: Array, network: Network, normalisation: Normalisation
         DataError: They are not numbers, not finite, or do not have the model's number of values.
     """
     inputs = np.asarray(inputs)
-    shape = network.graph.input_shape
+    shape = network.graph.inputs[0].shape
     if inputs.dtype.kind not in "iufb":
         raise DataError(f"inputs must be numbers, got an array of {inputs.dtype}")
     if inputs.ndim == 0 or len(inputs) == 0:

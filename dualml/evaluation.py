@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from dualml.data import Split
-from dualml.metrics import METRICS
-from dualml.protocol import Array, Network
-from dualml.reference import example_losses
-from dualml.spec.losses import Loss
+from dualml.metrics import Result, measure
+from dualml.protocol import Array, Arrays, Batch, Network
+from dualml.reference import objective_value
+from dualml.spec.metrics import Metric, task_of
+from dualml.spec.objective import Minimised, as_objective
 
 BATCH = 1024
 """Examples in one forward pass; the results do not depend on it."""
 
 
-def batches(split: Split, precision: str, size: int = BATCH) -> Iterator[tuple[Array, Array]]:
+def batches(split: Split, precision: str, size: int = BATCH) -> Iterator[Batch]:
     """All examples of a split in order, in pieces."""
     for start in range(0, len(split), size):
-        yield split.gather(np.arange(start, min(start + size, len(split))), precision)
+        yield Batch(*split.gather(np.arange(start, min(start + size, len(split))), precision))
 
 
-def evaluate(network: Network, split: Split, loss: Loss, metrics: Sequence[str]) -> dict[str, float]:
+def evaluate(network: Network, split: Split, loss: Minimised, metrics: Sequence[Metric]) -> dict[str, Result]:
     """Mean loss and metrics in inference mode.
 
     Args:
         network: The model, in either backend.
         split: The examples.
-        loss: The loss the model is trained with.
-        metrics: Names of metrics.
+        loss: What the model is trained for; metrics are those of the main output.
+        metrics: What is measured beside the loss.
 
     Returns:
-        ``loss`` and each metric by name.
+        ``loss`` and each metric by name; ``None`` where a metric is undefined or not finite.
     """
-    outputs, targets = [], []
-    for inputs, wanted in batches(split, network.graph.precision):
-        outputs.append(network.forward(inputs)[network.graph.output])
-        targets.append(wanted)
-    given, wanted = np.concatenate(outputs), np.concatenate(targets)
-    result = {"loss": float(np.mean(example_losses(loss, given, wanted)))}
-    return result | {name: METRICS[name](given, wanted) for name in metrics}
+    graph = network.graph
+    objective = as_objective(loss, graph)
+    outputs, targets, weights = [], [], []
+    for batch in batches(split, graph.precision):
+        values = network.forward(batch.inputs)
+        outputs.append({name: values[name] for name in graph.outputs})
+        targets.append(graph.named_targets(batch.targets))
+        weights += [] if batch.weights is None else [batch.weights]
+    given, wanted = _joined(outputs), _joined(targets)
+    scored = objective_value(objective, given, wanted, np.concatenate(weights) if weights else None, None)
+    result: dict[str, Result] = {"loss": scored.value}
+    main = objective.terms[0]
+    task = task_of(main.loss)
+    return result if task is None else result | measure(metrics, task, given[main.output], wanted[main.output])
+
+
+def _joined(pieces: Sequence[Arrays]) -> Mapping[str, Array]:
+    """Arrays by name, the pieces of each one behind the other."""
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}

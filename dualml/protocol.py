@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualml.spec.graph import Graph
-from dualml.spec.losses import Loss
+from dualml.spec.objective import Minimised
 from dualml.spec.optimizers import Clipping, Optimizer
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
 Masks = Mapping[str, NDArray[np.bool_]]
-"""For each dropout node, which values are kept: shape ``(examples, *node.shape)``, dtype bool."""
+"""For each node that draws, which values are kept: shape ``(examples, *node.random_mask)``, dtype bool."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,30 @@ class Batch:
     """Some examples.
 
     Attributes:
-        inputs: Shape ``(examples, *graph.input_shape)``, dtype of the graph's precision.
+        inputs: Shape ``(examples, *input.shape)``, dtype of the graph's precision, or int64 for an input of whole
+            numbers; for a model with several inputs a mapping of their names to such arrays.
         targets: Class numbers, shape ``(examples, *output_shape[:-1])``, int64; or values, shape
-            ``(examples, *output_shape)``, dtype of the graph's precision.
+            ``(examples, *output_shape)``, dtype of the graph's precision; for a model with several outputs a mapping
+            of the outputs' names to such arrays.
+        weights: What each example's loss is multiplied by, shape ``(examples,)``, dtype of the graph's precision;
+            ``None``: 1.
     """
 
-    inputs: Array
-    targets: Array
+    inputs: Array | Arrays
+    targets: Array | Arrays
+    weights: Array | None = None
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(next(iter(self.inputs.values())) if isinstance(self.inputs, Mapping) else self.inputs)
+
+    def take(self, rows: slice | Array) -> Batch:
+        """Some of the examples, by their places."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Batch(_take(self.inputs, rows), _take(self.targets, rows), weights)
+
+
+def _take(arrays: Array | Arrays, rows: slice | Array) -> Array | Arrays:
+    return {name: array[rows] for name, array in arrays.items()} if isinstance(arrays, Mapping) else arrays[rows]
 
 
 @dataclass(frozen=True)
@@ -85,11 +99,12 @@ class Gradients:
     """What one forward and backward pass in training mode gives.
 
     Attributes:
-        loss: Sum of the examples' losses divided by ``count``.
-        example_losses: Loss of each example, shape ``(examples,)``.
+        loss: The objective: the sum of the examples' losses divided by ``count``, and penalties.
+        example_losses: Loss of each example times its weight, shape ``(examples,)``; of several outputs the sum.
         parameters: Gradient of ``loss`` for each parameter, neutral name and layout.
-        values: Output of each tapped node, shape ``(examples, *node.shape)``, and ``input`` if it is tapped.
-        values_gradients: Gradient of ``loss`` for each of ``values``.
+        values: Output of each tapped node, shape ``(examples, *node.shape)``, and of each tapped input.
+        values_gradients: Gradient of ``loss`` for each of ``values``; zeros for an input of whole numbers.
+        buffers: What every buffer becomes through this pass, by neutral name.
     """
 
     loss: float
@@ -97,13 +112,15 @@ class Gradients:
     parameters: dict[str, Array]
     values: dict[str, Array] = field(default_factory=dict)
     values_gradients: dict[str, Array] = field(default_factory=dict)
+    buffers: dict[str, Array] = field(default_factory=dict)
 
 
 class Trainer(Protocol):
     """Updates one network's weights by one optimizer.
 
-    ``step`` is ``Network.gradients`` followed by ``apply``, and ``run`` is ``step`` for each update:
-    bit for bit in eager mode, within rounding when compiled.
+    ``step`` is ``Network.gradients`` followed by ``apply`` and by the pass's new buffers, and ``run`` is ``step``
+    for each update: bit for bit in eager mode, within rounding when compiled. Where an update has several pieces,
+    each piece finds the buffers that the piece before it left.
     """
 
     @property
@@ -164,58 +181,64 @@ class Network(Protocol):
         """What it was built from."""
 
     def get_weights(self) -> dict[str, Array]:
-        """All parameters, neutral names and layout."""
+        """All parameters and buffers, neutral names and layout."""
 
     def set_weights(self, weights: Arrays) -> None:
-        """Replace all parameters.
+        """Replace all parameters and buffers.
 
         Raises:
             WeightsError: A name is missing or unknown, or a shape is wrong; the message lists both sets.
         """
 
     def forward(
-        self, inputs: Array, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
+        self, inputs: Array | Arrays, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
     ) -> dict[str, Array]:
-        """Evaluate the model.
+        """Evaluate the model; changes no weight and no buffer.
 
         Args:
-            inputs: Shape ``(examples, *graph.input_shape)``.
-            training: Whether random layers are active; the mode of ``native`` is afterwards what it was.
-            taps: Nodes (or ``input``) whose values are wanted beside the output.
+            inputs: As in ``Batch``.
+            training: Whether random layers are active and norms use the batch's statistics; the mode of ``native``
+                is afterwards what it was.
+            taps: Nodes (or inputs) whose values are wanted beside the outputs.
             masks: Dropout masks; needed in training mode unless randomness is native.
 
         Returns:
-            The values of the tapped nodes and of ``graph.output``, by node name.
+            The values of the tapped nodes and of ``graph.outputs``, by node name.
 
         Raises:
             ValueError: A tap is no node, or masks are missing; these are mistakes of the caller's code.
         """
 
-    def predict(self, inputs: Array) -> Array:
-        """Predictions in inference mode: the framework's softmax of the output, or the output itself."""
+    def predict(self, inputs: Array | Arrays, *, output: str | None = None) -> Array:
+        """Predictions in inference mode: the framework's softmax or sigmoid of an output, or the output itself.
+
+        Args:
+            inputs: As in ``Batch``.
+            output: Name of an output node; ``None``: the main one.
+        """
 
     def gradients(
         self,
         batch: Batch,
-        loss: Loss,
+        loss: Minimised,
         *,
         masks: Masks | None = None,
         taps: Sequence[str] = (),
         count: int | None = None,
     ) -> Gradients:
-        """One forward and backward pass in training mode; changes no weight.
+        """One forward and backward pass in training mode; changes no weight and no buffer.
 
         Args:
             batch: The examples.
             loss: What is differentiated.
             masks: Dropout masks; needed unless randomness is native.
-            taps: Nodes (or ``input``) whose values and gradients are wanted.
-            count: What the sum of the examples' losses is divided by; ``None``: their number.
+            taps: Nodes (or inputs) whose values and gradients are wanted.
+            count: What the sum of the examples' losses is divided by; ``None``: their number, or what the loss says.
         """
 
     def trainer(
         self,
-        loss: Loss,
+        loss: Minimised,
         optimizer: Optimizer,
         *,
         batch_size: int,
@@ -258,7 +281,7 @@ class Backend(Protocol):
 
         Args:
             graph: What to build.
-            weights: First values of all parameters, neutral names and layout.
+            weights: First values of all parameters and buffers, neutral names and layout.
             device: ``cpu`` or ``gpu``.
             native_randomness: Use the framework's stock dropout with its own masks.
 

@@ -108,8 +108,9 @@ def _missing(able: Capabilities, spec: Spec) -> Iterable[str]:
             yield f"the layer {node.operation!r} ({node.path})"
         elif node.operation == "activation" and node.settings.function.kind not in able.activations:
             yield f"the activation {node.settings.function.kind!r} ({node.path})"
-    if resolved.loss.kind not in able.losses:
-        yield f"the loss {resolved.loss.kind!r}"
+    for item in resolved.ordered_losses:
+        if item.loss.kind not in able.losses:
+            yield f"the loss {item.loss.kind!r}"
     if resolved.optimizer.kind not in able.optimizers:
         yield f"the optimizer {resolved.optimizer.kind!r}"
     if resolved.precision not in able.precisions:

@@ -23,19 +23,20 @@ HEADER = "dualml"
 
 
 def initial_weights(graph: Graph, seed: int) -> dict[str, Array]:
-    """First values of all parameters: drawn in float64, then rounded to the graph's precision.
+    """First values of all parameters and buffers: drawn in float64, then rounded to the graph's precision.
 
     Args:
         graph: The model.
         seed: The spec's seed.
 
     Returns:
-        An array for each parameter, by neutral name. The same in every framework and on every machine.
+        An array for each of them, by neutral name. The same in every framework and on every machine.
     """
-    return {
+    drawn = {
         item.name: item.initializer.draw(seed, item.name, item.shape, item.fan_in, item.fan_out).astype(graph.precision)
         for item in graph.parameters
     }
+    return drawn | {item.name: np.full(item.shape, item.value, dtype=graph.precision) for item in graph.buffers}
 
 
 def check_memory(graph: Graph) -> None:
@@ -57,12 +58,29 @@ def check_memory(graph: Graph) -> None:
 
 
 def check_weights(arrays: Arrays, graph: Graph, what: str = "weights") -> None:
-    """Refuse arrays that are not this model's.
+    """Refuse arrays that are not this model's parameters and buffers.
 
     Raises:
         WeightsError: A name is missing or unknown (both are listed), or a shape is wrong.
     """
-    wanted = {item.name: item.shape for item in graph.parameters}
+    check_arrays(arrays, {item.name: item.shape for item in graph.weights}, what)
+
+
+def check_parameters(arrays: Arrays, graph: Graph, what: str) -> None:
+    """Refuse arrays that are not one for each of this model's parameters: gradients, optimizer slots.
+
+    Raises:
+        WeightsError: A name is missing or unknown (both are listed), or a shape is wrong.
+    """
+    check_arrays(arrays, {item.name: item.shape for item in graph.parameters}, what)
+
+
+def check_arrays(arrays: Arrays, wanted: Mapping[str, tuple[int, ...]], what: str) -> None:
+    """Refuse arrays whose names and shapes are not the wanted ones.
+
+    Raises:
+        WeightsError: A name is missing or unknown (both are listed), or a shape is wrong.
+    """
     missing = [name for name in wanted if name not in arrays]
     unknown = [name for name in arrays if name not in wanted]
     if missing or unknown:

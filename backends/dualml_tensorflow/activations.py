@@ -101,6 +101,85 @@ class Softplus(Elementwise):
         return {**super().get_config(), "beta": self.beta, "threshold": self.threshold}
 
 
+SELU_SCALE = 1.0507009873554805
+SELU_SLOPE = SELU_SCALE * 1.6732632423543772
+
+
+def _clip(x: Any, minimum: float, maximum: float) -> Any:
+    """Derivative 0 at both ends, where ``tf.clip_by_value`` has 1."""
+    return tf.where(x > minimum, tf.where(x < maximum, x, maximum), minimum)
+
+
+def _clipped_relu(x: Any, max_value: float | str, negative_slope: float, threshold: float) -> Any:
+    values = tf.where(x > threshold, x, negative_slope * (x - threshold))
+    return values if isinstance(max_value, str) else tf.where(x < max_value, values, max_value)
+
+
+def _selu(x: Any) -> Any:
+    return tf.where(x > 0, SELU_SCALE * x, SELU_SLOPE * tf.math.expm1(tf.minimum(x, 0.0)))
+
+
+def _celu(x: Any, alpha: float) -> Any:
+    return tf.where(x > 0, x, alpha * tf.math.expm1(tf.minimum(x, 0.0) / alpha))
+
+
+FORMULAS: Mapping[str, Callable[..., Any]] = {
+    "clipped_relu": _clipped_relu,
+    "selu": _selu,
+    "celu": _celu,
+    "swish": lambda x, beta: x * tf.sigmoid(beta * x),
+    "hard_tanh": _clip,
+    "hard_shrink": lambda x, threshold: tf.where(tf.abs(x) > threshold, x, tf.zeros_like(x)),
+    "soft_shrink": lambda x, threshold: keras.activations.soft_shrink(x, threshold=threshold),
+    "squareplus": lambda x, b: (x + tf.sqrt(tf.square(x) + b)) / 2.0,
+    "threshold": lambda x, at, value: tf.where(x > at, x, value),
+}
+"""What ``Formula`` evaluates; Python floats beside a tensor become numbers of its dtype, in full precision."""
+
+
+@keras.saving.register_keras_serializable(package="dualml")
+class Formula(Elementwise):
+    """An activation by its formula.
+
+    Why not stock: the stock layers have no settings for these, but for selu, celu, clipped_relu and hard_tanh, whose
+    stock functions take other derivatives exactly where theirs jump (``tf.nn.selu`` at 0, ``keras.activations.celu``
+    at 0, ``tf.clip_by_value`` at both ends).
+    """
+
+    def __init__(self, kind: str, settings: dict[str, Any], **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.kind = kind
+        self.settings = dict(settings)
+
+    def call(self, inputs: Any) -> Any:
+        """Values of the inputs' shape and dtype."""
+        return FORMULAS[self.kind](inputs, **self.settings)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return {**super().get_config(), "kind": self.kind, "settings": dict(self.settings)}
+
+
+@keras.saving.register_keras_serializable(package="dualml")
+class LogSoftmax(Elementwise):
+    """``x - log(sum(exp(x)))`` over one axis of the batch.
+
+    Why not stock: ``keras.layers.Activation("log_softmax")`` knows the last axis only.
+    """
+
+    def __init__(self, axis: int, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.axis = axis
+
+    def call(self, inputs: Any) -> Any:
+        """Values of the inputs' shape and dtype."""
+        return tf.nn.log_softmax(inputs, axis=self.axis)
+
+    def get_config(self) -> dict[str, Any]:
+        """What the constructor takes."""
+        return {**super().get_config(), "axis": self.axis}
+
+
 def _stock(settings: Any, precision: str, name: str) -> Any:
     """Kinds that ``keras.activations`` knows by the same name, with nothing to set and no constant to round."""
     return keras.layers.Activation(settings.kind, name=name, dtype=precision)
@@ -132,6 +211,27 @@ def _softplus(settings: spec.Softplus, precision: str, name: str) -> Any:
     return Softplus(settings.beta, settings.threshold, name=name, dtype=precision)
 
 
+def _formula(settings: Any, precision: str, name: str) -> Any:
+    return Formula(settings.kind, dict(settings), name=name, dtype=precision)
+
+
+def _softmax(settings: spec.Softmax, precision: str, name: str) -> Any:
+    if settings.axis == -1:
+        return _stock(settings, precision, name)
+    return keras.layers.Softmax(axis=_with_batch(settings.axis), name=name, dtype=precision)
+
+
+def _log_softmax(settings: spec.LogSoftmax, precision: str, name: str) -> Any:
+    if settings.axis == -1:
+        return _stock(settings, precision, name)
+    return LogSoftmax(_with_batch(settings.axis), name=name, dtype=precision)
+
+
+def _with_batch(axis: int) -> int:
+    """An axis of an example as one of the batch."""
+    return axis + 1 if axis >= 0 else axis
+
+
 ACTIVATIONS: Mapping[str, Callable[[Any, str, str], Any]] = {
     spec.Relu.kind: _stock,
     spec.Tanh.kind: _stock,
@@ -141,6 +241,27 @@ ACTIVATIONS: Mapping[str, Callable[[Any, str, str], Any]] = {
     spec.Elu.kind: _elu,
     spec.Silu.kind: _stock,
     spec.Softplus.kind: _softplus,
-    spec.Softmax.kind: _stock,
+    spec.Relu6.kind: _stock,
+    spec.ClippedRelu.kind: _formula,
+    spec.Selu.kind: _formula,
+    spec.Celu.kind: _formula,
+    spec.Swish.kind: _formula,
+    spec.Mish.kind: _stock,
+    spec.HardSwish.kind: _stock,
+    spec.HardSigmoid.kind: _stock,
+    spec.LogSigmoid.kind: _stock,
+    spec.SparseSigmoid.kind: _stock,
+    spec.HardTanh.kind: _formula,
+    spec.TanhShrink.kind: _stock,
+    spec.HardShrink.kind: _formula,
+    spec.SoftShrink.kind: _formula,
+    spec.Softsign.kind: _stock,
+    spec.Squareplus.kind: _formula,
+    spec.SparsePlus.kind: _stock,
+    spec.Threshold.kind: _formula,
+    spec.Exponential.kind: _stock,
+    spec.Linear.kind: _stock,
+    spec.Softmax.kind: _softmax,
+    spec.LogSoftmax.kind: _log_softmax,
 }
 """For each kind of activation, a function ``(settings, precision, name)`` that makes the layer."""

@@ -13,20 +13,30 @@ import numpy as np
 
 from dualml.protocol import Array
 from dualml.spec.graph import Graph
+from dualml_tensorflow.layers import variables as layer_variables
 
 BEFORE_SLOTS = 2
 """A Keras optimizer's variables begin with the iteration count and the learning rate."""
 
 
-def parameter_variables(model: Any, graph: Graph) -> dict[str, Any]:
-    """The Keras variable of each parameter, by neutral name, in the graph's order."""
-    variables = {
-        f"{node.name}.{variable.name}": variable
-        for node in graph.nodes
-        if node.parameters
-        for variable in model.get_layer(node.name).trainable_variables
-    }
-    return {parameter.name: variables[parameter.name] for parameter in graph.parameters}
+def weight_variables(layers: Mapping[str, Any], graph: Graph) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The Keras variable of each parameter and of each buffer, by neutral name, in the graph's order.
+
+    Args:
+        layers: The Keras layer of each node.
+        graph: The model.
+    """
+    found: dict[str, Any] = {}
+    for node in graph.nodes:
+        if node.weights:
+            held = layer_variables(node.operation, layers[node.name])
+            for weight in node.weights:
+                if weight.name not in found:  # shared and tied ones are the owner's
+                    found[weight.name] = held[weight.role]
+    return (
+        {item.name: found[item.name] for item in graph.parameters},
+        {item.name: found[item.name] for item in graph.buffers},
+    )
 
 
 def slot_variables(optimizer: Any, slots: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:

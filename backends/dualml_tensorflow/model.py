@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from dualml.spec.graph import INPUT, Graph
-from dualml_tensorflow.layers import LAYERS
+from dualml.spec.graph import Graph
+from dualml_tensorflow.layers import LAYERS, invoke
 
 NAME = "model"
 """Name of every native model; without one Keras numbers them by a process-wide count."""
 
 
-def build_model(graph: Graph, *, native_randomness: bool) -> Any:
-    """A functional Keras model whose layers have the nodes' names and whose output is the graph's.
+@dataclass(frozen=True)
+class NativeModel:
+    """A Keras model with what ties it to its graph.
+
+    Attributes:
+        model: The model.
+        layers: The layer of each node; a shared layer is that of several.
+        values: The symbolic value of each input and node.
+    """
+
+    model: Any
+    layers: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+    def tapped(self, nodes: tuple[str, ...]) -> Any:
+        """The same layers with the values of some nodes as outputs, by node name."""
+        return keras.Model(self.model.inputs, {name: self.values[name] for name in nodes}, name=NAME)
+
+
+def build_model(graph: Graph, *, native_randomness: bool) -> NativeModel:
+    """A functional Keras model whose layers have the nodes' names and whose outputs are the graph's.
 
     Also for a chain, where ``keras.Sequential`` would do: the input then has its name and dtype in ``summary`` and
-    in a saved file, and every node's value can be reached as ``model.get_layer(name).output``.
+    in a saved file.
 
     Args:
         graph: What to build.
-        native_randomness: Use the stock dropout layer.
+        native_randomness: Use stock layers that draw their own masks.
     """
-    values = {INPUT: keras.Input(shape=graph.input_shape, name=INPUT, dtype=graph.precision)}
+    values = {
+        item.name: keras.Input(shape=item.shape, name=item.name, dtype="int64" if item.integer else graph.precision)
+        for item in graph.inputs
+    }
+    inputs = list(values.values())
+    layers: dict[str, Any] = {}
     for node in graph.nodes:
-        layer = LAYERS[node.operation](node, graph.precision, native_randomness)
-        fed = [values[name] for name in node.inputs]
-        values[node.name] = layer(fed[0] if len(fed) == 1 else fed)
-    return keras.Model(values[INPUT], values[graph.output], name=NAME)
-
-
-def tapped_model(model: Any, nodes: tuple[str, ...]) -> Any:
-    """The same layers with the values of some nodes as outputs, by node name."""
-    return keras.Model(model.input, {name: model.get_layer(name).output for name in nodes}, name=NAME)
+        if node.owner == node.name:
+            layers[node.name] = LAYERS[node.operation](node, graph.precision, native_randomness)
+            for parameter in node.parameters:
+                owner, _, _ = parameter.name.rpartition(".")
+                if owner != node.name:  # a tied parameter: the layer takes its variable from the owner's
+                    layers[node.name].tie(layers[owner])
+        else:
+            layers[node.name] = layers[node.owner]
+        values[node.name] = invoke(node.operation, layers[node.name], [values[name] for name in node.inputs])
+    outputs = [values[name] for name in graph.outputs]
+    model = keras.Model(
+        inputs[0] if len(inputs) == 1 else inputs, outputs[0] if len(outputs) == 1 else outputs, name=NAME
+    )
+    return NativeModel(model, layers, values)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,15 @@ import tensorflow as tf
 
 from dualml import randomness
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks
-from dualml.spec.graph import INPUT, Graph
-from dualml.spec.losses import Loss
+from dualml.spec.graph import Graph, GraphInput
+from dualml.spec.objective import Minimised, Objective, Term, as_objective
 from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_weights
 from dualml_tensorflow import layout
 from dualml_tensorflow.layers import given_masks
-from dualml_tensorflow.losses import example_losses
-from dualml_tensorflow.model import build_model, tapped_model
+from dualml_tensorflow.model import build_model
+from dualml_tensorflow.objective import objective_value
+from dualml_tensorflow.predictions import PREDICTIONS
 from dualml_tensorflow.trainer import TensorflowTrainer
 
 Tensors = dict[str, Any]
@@ -37,16 +38,16 @@ class TensorflowNetwork:
         self.device = device
         self._native_randomness = native_randomness
         with self.placement():
-            self._native = build_model(graph, native_randomness=native_randomness)
-        self.variables = layout.parameter_variables(self._native, graph)
+            self._model = build_model(graph, native_randomness=native_randomness)
+        self.variables, self.buffers = layout.weight_variables(self._model.layers, graph)
         self._models: dict[tuple[str, ...], Any] = {}
         self._functions: dict[tuple[Any, ...], Callable[..., Any]] = {}
         self.set_weights(weights)
 
     @property
     def native(self) -> Any:
-        """The ``keras.Model``; its output is the graph's (logits)."""
-        return self._native
+        """The ``keras.Model``; its outputs are the graph's (logits)."""
+        return self._model.model
 
     @property
     def graph(self) -> Graph:
@@ -59,48 +60,57 @@ class TensorflowNetwork:
         return scope
 
     def get_weights(self) -> dict[str, Array]:
-        """All parameters, neutral names and layout."""
-        return layout.to_neutral(self.variables)
+        """All parameters and buffers, neutral names and layout."""
+        return layout.to_neutral({**self.variables, **self.buffers})
 
     def set_weights(self, weights: Arrays) -> None:
-        """Replace all parameters.
+        """Replace all parameters and buffers.
 
         Raises:
             WeightsError: A name is missing or unknown, or a shape is wrong.
         """
         check_weights(weights, self.graph)
-        layout.assign(self.variables, weights)
+        layout.assign({**self.variables, **self.buffers}, weights)
+
+    @contextmanager
+    def kept_buffers(self) -> Iterator[None]:
+        """Afterwards the buffers are what they were before."""
+        before = layout.to_neutral(self.buffers)
+        try:
+            yield
+        finally:
+            layout.assign(self.buffers, before)
 
     def forward(
-        self, inputs: Array, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
+        self, inputs: Array | Arrays, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
     ) -> dict[str, Array]:
         """Evaluate the model; see ``dualml.protocol.Network.forward``."""
-        nodes = self._known((*taps, self.graph.output))
+        nodes = self._known((*taps, *self.graph.outputs))
 
-        def evaluate(inputs: Any, masks: Tensors) -> Tensors:
+        def evaluate(inputs: Tensors, masks: Tensors) -> Tensors:
             return self.values(inputs, masks, nodes, training=training)
 
         function = self._traced(("forward", nodes, training), evaluate, training=training)
-        with self.placement():
-            values = function(self.tensor(inputs), self.mask_tensors(masks) if training else {})
+        with self.placement(), self.kept_buffers():
+            values = function(self.input_tensors(inputs), self.mask_tensors(masks) if training else {})
         return {name: value.numpy() for name, value in values.items()}
 
-    def predict(self, inputs: Array) -> Array:
-        """Predictions in inference mode: the softmax of the output, or the output itself."""
-        output = self.graph.output
+    def predict(self, inputs: Array | Arrays, *, output: str | None = None) -> Array:
+        """Predictions in inference mode: the framework's softmax or sigmoid of an output, or the output itself."""
+        name = self.graph.output if output is None else output
 
-        def evaluate(inputs: Any, masks: Tensors) -> Any:
-            values = self.values(inputs, masks, (output,), training=False)[output]
-            return tf.nn.softmax(values) if self.graph.prediction == "softmax" else values
+        def evaluate(inputs: Tensors, masks: Tensors) -> Any:
+            value = self.values(inputs, masks, (name,), training=False)[name]
+            return PREDICTIONS[self.graph.predictions[name]](value)
 
-        function = self._traced(("predict",), evaluate, training=False)
+        function = self._traced(("predict", name), evaluate, training=False)
         with self.placement():
-            return function(self.tensor(inputs), {}).numpy()  # type: ignore[no-any-return]
+            return function(self.input_tensors(inputs), {}).numpy()  # type: ignore[no-any-return]
 
     def gradients(
         self,
         batch: Batch,
-        loss: Loss,
+        loss: Minimised,
         *,
         masks: Masks | None = None,
         taps: Sequence[str] = (),
@@ -108,27 +118,31 @@ class TensorflowNetwork:
     ) -> Gradients:
         """One forward and backward pass in training mode; see ``dualml.protocol.Network.gradients``."""
         nodes = self._known(taps)
+        objective = as_objective(loss, self.graph)
         examples = len(batch) if count is None else count
-        with self.placement():
+        with self.placement(), self.kept_buffers():
             total, losses, parameters, values, slopes = self.differentiate(
-                self.tensor(batch.inputs),
-                self.target_tensor(batch.targets, loss),
+                self.input_tensors(batch.inputs),
+                self.target_tensors(batch.targets, objective),
+                None if batch.weights is None else self.tensor(batch.weights),
                 self.mask_tensors(masks),
-                loss,
+                objective,
                 tf.constant(examples, self.graph.precision),
                 nodes,
             )
+            buffers = layout.to_neutral(self.buffers)
         return Gradients(
             loss=float(total),
             example_losses=losses.numpy(),
             parameters={name: item.numpy() for name, item in zip(self.variables, parameters, strict=True)},
             values={name: item.numpy() for name, item in values.items()},
             values_gradients={name: item.numpy() for name, item in slopes.items()},
+            buffers=buffers,
         )
 
     def trainer(
         self,
-        loss: Loss,
+        loss: Minimised,
         optimizer: Optimizer,
         *,
         batch_size: int,
@@ -139,7 +153,7 @@ class TensorflowNetwork:
         """A trainer of this network; see ``dualml.protocol.Network.trainer``."""
         return TensorflowTrainer(
             self,
-            loss,
+            as_objective(loss, self.graph),
             optimizer,
             batch_size=batch_size,
             update_size=batch_size if update_size is None else update_size,
@@ -148,10 +162,10 @@ class TensorflowNetwork:
         )
 
     def seed(self, seed: int) -> None:
-        """Seed each dropout layer's own generator, by the layer's name, so that no two draw the same mask."""
+        """Seed the own generator of each layer that draws, by the layer's name, so that no two draw the same mask."""
         for node in self.graph.dropouts:
             if node.settings.rate > 0:  # Keras makes no generator for a layer that drops nothing
-                state = self.native.get_layer(node.name).seed_generator.state
+                state = self._model.layers[node.name].seed_generator.state
                 state.assign([randomness.integer(seed, f"dropout/{node.name}"), 0])
 
     # What follows works on tensors, eagerly or while it is traced; the trainer is built of it.
@@ -160,13 +174,37 @@ class TensorflowNetwork:
         """A copy of an array as a tensor of the graph's precision."""
         return tf.constant(np.asarray(array, dtype=self.graph.precision))
 
-    def target_tensor(self, array: Array, loss: Loss) -> Any:
-        """A copy of targets as a tensor of the dtype that the loss takes."""
-        return tf.constant(np.asarray(array, dtype=self.target_dtype(loss)))
+    def input_tensors(self, inputs: Array | Arrays) -> Tensors:
+        """Copies of inputs as tensors: whole numbers int64, values in the graph's precision."""
+        given = self.graph.named_inputs(inputs)
+        return {
+            item.name: tf.constant(np.asarray(given[item.name], dtype=self._input_dtype(item)))
+            for item in self.graph.inputs
+        }
 
-    def target_dtype(self, loss: Loss) -> str:
+    def _input_dtype(self, item: GraphInput) -> str:
+        return "int64" if item.integer else self.graph.precision
+
+    def target_tensors(self, targets: Array | Arrays, objective: Objective) -> Tensors:
+        """Copies of targets as tensors of the dtypes that the losses take, by output node."""
+        given = self.graph.named_targets(targets)
+        return {
+            term.output: tf.constant(np.asarray(given[term.output], dtype=self.target_dtype(term)))
+            for term in objective.terms
+        }
+
+    def target_dtype(self, term: Term) -> str:
         """The dtype of a loss's targets."""
-        return "int64" if loss.target == "class" else self.graph.precision
+        return "int64" if term.loss.target == "class" else self.graph.precision
+
+    def target_signature(self, objective: Objective) -> Tensors:
+        """What ``target_tensors`` returns, as ``tf.TensorSpec``s."""
+        found = {}
+        for term in objective.terms:
+            shape = self.graph.by_name[term.output].shape
+            shape = shape[:-1] if term.loss.target == "class" else shape
+            found[term.output] = tf.TensorSpec((None, *shape), self.target_dtype(term))
+        return found
 
     def mask_tensors(self, masks: Masks | None) -> Tensors:
         """Masks of all dropout nodes as tensors; none where the layers draw their own.
@@ -178,7 +216,7 @@ class TensorflowNetwork:
         given = set(masks or {})
         if wanted != given:
             raise ValueError(
-                f"masks must be given for exactly the dropout nodes {sorted(wanted)}"
+                f"masks must be given for exactly the nodes that draw, {sorted(wanted)}"
                 f"{' (randomness is native)' if self._native_randomness else ''}, got {sorted(given)}"
             )
         return {name: tf.constant(np.asarray(masks[name], dtype=np.bool_)) for name in sorted(wanted)} if masks else {}
@@ -186,50 +224,65 @@ class TensorflowNetwork:
     def mask_signature(self) -> Tensors:
         """What ``mask_tensors`` returns, as ``tf.TensorSpec``s."""
         dropouts = () if self._native_randomness else self.graph.dropouts
-        return {node.name: tf.TensorSpec((None, *node.shape), tf.bool) for node in dropouts}
+        return {node.name: tf.TensorSpec((None, *(node.random_mask or ())), tf.bool) for node in dropouts}
 
-    def input_signature(self) -> Any:
-        """What ``tensor`` returns for inputs, as a ``tf.TensorSpec``."""
-        return tf.TensorSpec((None, *self.graph.input_shape), self.graph.precision)
+    def input_signature(self) -> Tensors:
+        """What ``input_tensors`` returns, as ``tf.TensorSpec``s."""
+        return {item.name: tf.TensorSpec((None, *item.shape), self._input_dtype(item)) for item in self.graph.inputs}
 
-    def values(self, inputs: Any, masks: Mapping[str, Any], nodes: tuple[str, ...], *, training: bool) -> Tensors:
-        """Values of some nodes (or ``input``) by name, as tensors."""
-        operations = tuple(name for name in nodes if name != INPUT)
+    def values(
+        self, inputs: Mapping[str, Any], masks: Mapping[str, Any], names: tuple[str, ...], *, training: bool
+    ) -> Tensors:
+        """Values of some nodes (or inputs) by name, as tensors."""
+        operations = tuple(name for name in names if name in self.graph.by_name)
         if operations not in self._models:
-            self._models[operations] = tapped_model(self.native, operations)
-        with given_masks(self.native, masks):
-            values = self._models[operations](inputs, training=training)
-        return {name: inputs if name == INPUT else values[name] for name in nodes}
+            self._models[operations] = self._model.tapped(operations)
+        ordered = [inputs[name] for name in self.graph.input_names]
+        with given_masks(self._model.layers, masks):
+            values = self._models[operations](ordered[0] if len(ordered) == 1 else ordered, training=training)
+        return {name: inputs[name] if name in inputs else values[name] for name in names}
 
     def differentiate(
-        self, inputs: Any, targets: Any, masks: Mapping[str, Any], loss: Loss, count: Any, taps: tuple[str, ...] = ()
+        self,
+        inputs: Mapping[str, Any],
+        targets: Mapping[str, Any],
+        weights: Any,
+        masks: Mapping[str, Any],
+        objective: Objective,
+        count: Any,
+        taps: tuple[str, ...] = (),
     ) -> tuple[Any, Any, list[Any], Tensors, Tensors]:
-        """One forward and backward pass in training mode.
+        """One forward and backward pass in training mode; buffers move on.
 
         Args:
-            inputs: Shape ``(examples, *graph.input_shape)``.
-            targets: As the loss takes them.
-            masks: By dropout node.
-            loss: What is differentiated.
+            inputs: By name.
+            targets: By output node.
+            weights: Weight of each example, or ``None``.
+            masks: By node that draws.
+            objective: What is differentiated.
             count: What the sum of the examples' losses is divided by; a scalar of the graph's precision.
-            taps: Nodes, or ``input``, whose values and gradients are wanted.
+            taps: Nodes, or inputs, whose values and gradients are wanted.
 
         Returns:
             The loss, that of each example, its gradient for each parameter in their order, the tapped values by
             name, and the gradients for them by name. All are dense.
         """
         variables = [variable.value for variable in self.variables.values()]
-        nodes = tuple(dict.fromkeys((*taps, self.graph.output)))
+        nodes = tuple(dict.fromkeys((*taps, *self.graph.outputs)))
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            if taps:
-                tape.watch(inputs)  # also for nodes that no parameter feeds: the tape records what depends on it
+            if taps:  # also for nodes that no parameter feeds: the tape records what depends on it
+                tape.watch([value for value in inputs.values() if value.dtype.is_floating])
             values = self.values(inputs, masks, nodes, training=True)
-            losses = example_losses(loss, values[self.graph.output], targets)
-            total = tf.reduce_sum(losses) / count
+            total, losses = objective_value(objective, values, targets, weights, count)
         tapped = {name: values[name] for name in taps}
-        sources = (variables, tapped)
-        parameters, slopes = tape.gradient(total, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        watched = {name: value for name, value in tapped.items() if value.dtype.is_floating}
+        parameters, slopes = tape.gradient(
+            total, (variables, watched), unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        for name in tapped.keys() - watched.keys():  # whole numbers have no gradient
+            slopes[name] = tf.zeros(tf.shape(tapped[name]), self.graph.precision)
+        slopes = {name: tf.convert_to_tensor(slope) for name, slope in slopes.items()}
         return total, losses, [tf.convert_to_tensor(item) for item in parameters], tapped, slopes
 
     def _known(self, names: Sequence[str]) -> tuple[str, ...]:
@@ -238,9 +291,9 @@ class TensorflowNetwork:
         Raises:
             ValueError: One is not a node's.
         """
-        unknown = [name for name in names if name != INPUT and name not in self.graph.by_name]
+        unknown = [name for name in names if name not in self.graph.names]
         if unknown:
-            raise ValueError(f"taps must be nodes ({', '.join((INPUT, *self.graph.by_name))}), got {unknown}")
+            raise ValueError(f"taps must be nodes ({', '.join(self.graph.names)}), got {unknown}")
         return tuple(dict.fromkeys(names))
 
     def _traced(self, key: tuple[Any, ...], function: Callable[..., Any], *, training: bool) -> Callable[..., Any]:

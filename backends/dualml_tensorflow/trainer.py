@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from dualml.errors import WeightsError
 from dualml.protocol import Arrays, Batch, Masks, State
-from dualml.spec.losses import Loss
+from dualml.spec.objective import Objective
 from dualml.spec.optimizers import Clipping, Optimizer
-from dualml.weights import check_weights
+from dualml.weights import check_parameters
 from dualml_tensorflow import layout
 from dualml_tensorflow.clipping import CLIPPINGS
 from dualml_tensorflow.formulas import Formula
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from dualml_tensorflow.network import TensorflowNetwork
 
 Tensors = Mapping[str, Any]
-Piece = tuple[Any, Any, Tensors]
-"""Inputs, targets and masks of some examples."""
+Data = Mapping[str, Tensors]
+"""Tensors of ``inputs`` by name, of ``targets`` by output node and, if examples have weights, of ``weights``."""
+Piece = tuple[Data, Tensors]
+"""Data and masks of some examples."""
 
 
 @dataclass(frozen=True)
 class Placed:
     """Data as tensors on the network's device."""
 
-    inputs: Any
-    targets: Any
+    data: Data
 
 
 class TensorflowTrainer:
@@ -46,7 +47,7 @@ class TensorflowTrainer:
     def __init__(
         self,
         network: TensorflowNetwork,
-        loss: Loss,
+        objective: Objective,
         optimizer: Optimizer,
         *,
         batch_size: int,
@@ -55,7 +56,7 @@ class TensorflowTrainer:
         compiled: bool,
     ) -> None:
         self.network = network
-        self.loss = loss
+        self.objective = objective
         self.batch_size = batch_size
         self.update_size = update_size
         self.clip = clip
@@ -65,29 +66,34 @@ class TensorflowTrainer:
         self._slots = layout.slot_variables(self._optimizer, optimizer.slots, names)
 
         precision = network.graph.precision
-        targets = network.graph.output_shape[:-1] if loss.target == "class" else network.graph.output_shape
-        data = [network.input_signature(), tf.TensorSpec((None, *targets), network.target_dtype(loss))]
-        masks = network.mask_signature()
-        rate = tf.TensorSpec((), tf.float64)
         gradients = [tf.TensorSpec(parameter.shape, precision) for parameter in network.graph.parameters]
-        many = [tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.float64)]
-
-        def prepare(function: Callable[..., Any], signature: list[Any], *, xla: bool = False) -> Callable[..., Any]:
-            if not compiled:
-                return function
-            traced: Callable[..., Any] = tf.function(
-                function, input_signature=signature, autograph=False, jit_compile=xla
-            )
-            return traced
+        self._compiled = compiled
+        self._functions: dict[tuple[str, bool], Callable[..., Any]] = {}
 
         # XLA makes one pass over memory of a formula's dozen (2 ms of 6 per update of the network in
         # configs/mlp.yaml), but contracts products and sums into fused operations. So a stock optimizer goes without:
         # with it, a Keras loop written by hand is reproduced to the last bit.
         xla = isinstance(self._optimizer, Formula) and network.device == "cpu"
-        self._update_parameters = prepare(self._optimize, [gradients], xla=xla)
-        self._apply_function = prepare(self._apply, [gradients, rate])
-        self._step_function = prepare(self._step, [*data, masks, rate])
-        self._run_function = prepare(self._run, [*data, masks, *many])
+        self._update_parameters = self._traced(self._optimize, [gradients], xla=xla)
+        self._apply_function = self._traced(self._apply, [gradients, tf.TensorSpec((), tf.float64)])
+
+    def _traced(self, function: Callable[..., Any], signature: list[Any], *, xla: bool = False) -> Callable[..., Any]:
+        """The function traced with shapes that leave the number of examples open; itself if nothing is compiled."""
+        if not self._compiled:
+            return function
+        traced: Callable[..., Any] = tf.function(function, input_signature=signature, autograph=False, jit_compile=xla)
+        return traced
+
+    def _on_data(self, function: Callable[..., Any], data: Data, *others: Any) -> Callable[..., Any]:
+        """A function of data, masks and others, traced once for data with weights and once for data without."""
+        key = function.__name__, "weights" in data
+        if key not in self._functions:
+            network = self.network
+            signature = {"inputs": network.input_signature(), "targets": network.target_signature(self.objective)}
+            if "weights" in data:
+                signature["weights"] = {"examples": tf.TensorSpec((None,), network.graph.precision)}
+            self._functions[key] = self._traced(function, [signature, network.mask_signature(), *others])
+        return self._functions[key]
 
     @property
     def optimizer(self) -> Any:
@@ -96,7 +102,7 @@ class TensorflowTrainer:
 
     def apply(self, gradients: Arrays, lr: float) -> None:
         """Clip, then do one update; see ``dualml.protocol.Trainer.apply``."""
-        check_weights(gradients, self.network.graph, "gradients")
+        check_parameters(gradients, self.network.graph, "gradients")
         with self.network.placement():
             tensors = [self.network.tensor(gradients[name]) for name in self.network.variables]
             self._apply_function(tensors, tf.constant(lr, tf.float64))
@@ -105,15 +111,20 @@ class TensorflowTrainer:
         """One update from one batch; returns its loss before the update."""
         placed = self.place(batch)
         with self.network.placement():
-            loss = self._step_function(
-                placed.inputs, placed.targets, self.network.mask_tensors(masks), tf.constant(lr, tf.float64)
-            )
+            function = self._on_data(self._step, placed.data, tf.TensorSpec((), tf.float64))
+            loss = function(placed.data, self.network.mask_tensors(masks), tf.constant(lr, tf.float64))
         return float(loss)
 
     def place(self, batch: Batch) -> Placed:
         """Data as tensors, for ``run``."""
         with self.network.placement():
-            return Placed(self.network.tensor(batch.inputs), self.network.target_tensor(batch.targets, self.loss))
+            data = {
+                "inputs": self.network.input_tensors(batch.inputs),
+                "targets": self.network.target_tensors(batch.targets, self.objective),
+            }
+            if batch.weights is not None:
+                data["weights"] = {"examples": self.network.tensor(batch.weights)}
+            return Placed(data)
 
     def run(
         self, placed: Placed, order: NDArray[np.int64], lrs: NDArray[np.float64], *, masks: Masks | None = None
@@ -129,9 +140,11 @@ class TensorflowTrainer:
                 f"{len(order)} examples in updates of {self.update_size} need {updates} learning rates, got {len(lrs)}"
             )
         with self.network.placement():
-            losses = self._run_function(
-                placed.inputs,
-                placed.targets,
+            function = self._on_data(
+                self._run, placed.data, tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None,), tf.float64)
+            )
+            losses = function(
+                placed.data,
                 self.network.mask_tensors(masks),
                 tf.constant(np.asarray(order, dtype=np.int64)),
                 tf.constant(np.asarray(lrs, dtype=np.float64)),
@@ -155,7 +168,7 @@ class TensorflowTrainer:
                 "is it another optimizer's?"
             )
         for slot, arrays in state.slots.items():
-            check_weights(arrays, self.network.graph, f"optimizer slot {slot}")
+            check_parameters(arrays, self.network.graph, f"optimizer slot {slot}")
         for slot, arrays in state.slots.items():
             layout.assign(self._slots[slot], arrays)
         self._optimizer.iterations.assign(state.step)
@@ -185,7 +198,11 @@ class TensorflowTrainer:
         count = tf.cast(examples, self.network.graph.precision)
 
         def piece(start: Any, stop: Any) -> tuple[Any, list[Any]]:
-            loss, _, gradients, _, _ = self.network.differentiate(*read(start, stop), self.loss, count)
+            data, masks = read(start, stop)
+            weights = data["weights"]["examples"] if "weights" in data else None
+            loss, _, gradients, _, _ = self.network.differentiate(
+                data["inputs"], data["targets"], weights, masks, self.objective, count
+            )
             return loss, gradients
 
         zero = tf.zeros((), tf.int64)
@@ -205,13 +222,16 @@ class TensorflowTrainer:
         self._apply(gradients, rate)
         return loss
 
-    def _step(self, inputs: Any, targets: Any, masks: Tensors, rate: Any) -> Any:
+    def _step(self, data: Data, masks: Tensors, rate: Any) -> Any:
         def read(start: Any, stop: Any) -> Piece:
-            return inputs[start:stop], targets[start:stop], {name: mask[start:stop] for name, mask in masks.items()}
+            return _each(data, lambda tensor: tensor[start:stop]), {
+                name: mask[start:stop] for name, mask in masks.items()
+            }
 
-        return self._update(read, tf.shape(inputs, out_type=tf.int64)[0], rate)
+        first = next(iter(data["inputs"].values()))
+        return self._update(read, tf.shape(first, out_type=tf.int64)[0], rate)
 
-    def _run(self, inputs: Any, targets: Any, masks: Tensors, order: Any, rates: Any) -> Any:
+    def _run(self, data: Data, masks: Tensors, order: Any, rates: Any) -> Any:
         examples = tf.size(order, out_type=tf.int64)
         updates = tf.size(rates)
 
@@ -222,7 +242,7 @@ class TensorflowTrainer:
             def read(start: Any, stop: Any) -> Piece:
                 rows = order[first + start : first + stop]
                 kept = {name: mask[first + start : first + stop] for name, mask in masks.items()}
-                return tf.gather(inputs, rows), tf.gather(targets, rows), kept
+                return _each(data, lambda tensor: tf.gather(tensor, rows)), kept
 
             loss = self._update(read, last - first, rates[update])
             return update + 1, losses.write(update, tf.cast(loss, tf.float64))
@@ -230,3 +250,8 @@ class TensorflowTrainer:
         start = (tf.zeros((), tf.int32), tf.TensorArray(tf.float64, size=updates, element_shape=()))
         _, losses = tf.while_loop(lambda update, _: update < updates, body, start)
         return losses.stack()
+
+
+def _each(data: Data, function: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
+    """Data with a function applied to each tensor."""
+    return {kind: {name: function(tensor) for name, tensor in tensors.items()} for kind, tensors in data.items()}

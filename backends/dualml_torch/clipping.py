@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from dualml.spec.optimizers import GlobalNorm
+from dualml.spec.optimizers import GlobalNorm, ParameterNorm, ValueLimit
 
 TORCH_EPSILON = 1e-6
 """The epsilon in ``torch.nn.utils.clip_grad_norm_``."""
 
 
-def global_norm(settings: GlobalNorm, parameters: Sequence[nn.Parameter]) -> None:
+def global_norm(settings: GlobalNorm | ParameterNorm, parameters: Sequence[nn.Parameter]) -> None:
     """Scale all gradients in place by ``min(1, max_norm / (norm + epsilon))``, ``norm`` over all together.
 
     ``torch.nn.utils.clip_grad_norm_`` itself where its epsilon is meant, which cannot be chosen there.
@@ -35,5 +35,20 @@ def global_norm(settings: GlobalNorm, parameters: Sequence[nn.Parameter]) -> Non
         gradient.mul_(factor)
 
 
-CLIPPINGS: Mapping[str, Callable[[Any, Sequence[nn.Parameter]], None]] = {"global_norm": global_norm}
+def parameter_norm(settings: ParameterNorm, parameters: Sequence[nn.Parameter]) -> None:
+    """``global_norm`` of each parameter by itself."""
+    for parameter in parameters:
+        global_norm(settings, [parameter])
+
+
+def value_limit(settings: ValueLimit, parameters: Sequence[nn.Parameter]) -> None:
+    """``torch.nn.utils.clip_grad_value_``."""
+    nn.utils.clip_grad_value_(parameters, settings.max_value)
+
+
+CLIPPINGS: Mapping[str, Callable[[Any, Sequence[nn.Parameter]], None]] = {
+    "global_norm": global_norm,
+    "norm": parameter_norm,
+    "value": value_limit,
+}
 """The function of each kind of clipping, from its resolved settings."""

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dualml.errors import WeightsError
-from dualml.protocol import Array, Arrays, State
-from dualml.spec.graph import Graph
+from dualml.protocol import Array, Arrays
+from dualml.spec.graph import Buffer, Graph, Node
 from dualml.weights import check_weights
+from dualml_torch.layers import ROLES, Role
 
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "float64": torch.float64}
 """PyTorch's dtype of each precision."""
-
-SLOTS: Mapping[str, str] = {
-    "momentum": "momentum_buffer",
-    "first_moment": "exp_avg",
-    "second_moment": "exp_avg_sq",
-}
-"""Key in an optimizer's state of each neutral slot."""
-
-
-@dataclass(frozen=True)
-class _Role:
-    """How a parameter is kept: the module's attribute, and whether its two axes are swapped."""
-
-    attribute: str
-    transposed: bool
-
-
-_ROLES: Mapping[tuple[str, str], _Role] = {
-    ("dense", "kernel"): _Role("weight", transposed=True),  # torch.nn.Linear.weight is (units, inputs)
-    ("dense", "bias"): _Role("bias", transposed=False),
-}
 
 
 def to_tensor(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -53,7 +33,7 @@ def to_array(tensor: Tensor) -> Array:
 
 
 class Layout:
-    """Where each neutral parameter of a graph is kept in its native module.
+    """Where each neutral parameter and buffer of a graph is kept in its native module.
 
     Args:
         graph: The model.
@@ -62,71 +42,68 @@ class Layout:
 
     Attributes:
         parameters: The native parameter by neutral name.
+        buffers: The native buffer by neutral name.
     """
 
     def __init__(self, graph: Graph, native: nn.Module, names: Mapping[str, str]) -> None:
         self.graph = graph
         self.parameters: dict[str, nn.Parameter] = {}
-        self._transposed: dict[str, bool] = {}
+        self.buffers: dict[str, Tensor] = {}
+        self._kept: dict[str, tuple[Role, Node]] = {}
         for node in graph.nodes:
-            for parameter in node.parameters:
-                role = _ROLES[node.operation, parameter.name.rpartition(".")[2]]
-                self.parameters[parameter.name] = getattr(native.get_submodule(names[node.name]), role.attribute)
-                self._transposed[parameter.name] = role.transposed
+            for weight in node.weights:
+                role = ROLES[node.operation, weight.role]
+                tensor = attribute(native.get_submodule(names[node.owner]), role.attribute)
+                if weight.name in self._kept:  # shared or tied
+                    continue
+                self._kept[weight.name] = role, node
+                if isinstance(weight, Buffer):
+                    self.buffers[weight.name] = tensor
+                else:
+                    self.parameters[weight.name] = tensor
 
     def to_neutral(self, name: str, tensor: Tensor) -> Array:
-        """An array of its own, neutral layout, from a tensor laid out as the native parameter."""
-        tensor = tensor.detach().cpu()
-        return to_array(tensor.T if self._transposed[name] else tensor)
+        """An array of its own, neutral layout, from a tensor laid out as the native parameter or buffer."""
+        role, node = self._kept[name]
+        return np.array(role.to_neutral(tensor.detach().cpu().numpy(), node), order="C", copy=True)
 
     def to_native(self, name: str, array: Array) -> Tensor:
-        """A tensor of its own, laid out as the native parameter, from an array in the neutral layout."""
-        like = self.parameters[name]
-        return to_tensor(array.T if self._transposed[name] else array, like.dtype, like.device)
-
-    def get_slots(self, optimizer: torch.optim.Optimizer, slots: tuple[str, ...]) -> dict[str, dict[str, Array]]:
-        """An optimizer's slots; zeros where PyTorch has not made them yet, which it does in the first update."""
-        return {slot: {name: self._slot(optimizer, slot, name) for name in self.parameters} for slot in slots}
-
-    def _slot(self, optimizer: torch.optim.Optimizer, slot: str, name: str) -> Array:
-        kept: Mapping[str, Any] = optimizer.state.get(self.parameters[name], {})
-        value = kept.get(SLOTS[slot])
-        return self.to_neutral(name, torch.zeros_like(self.parameters[name]) if value is None else value)
-
-    def set_slots(self, optimizer: torch.optim.Optimizer, slots: tuple[str, ...], state: State) -> None:
-        """Replace an optimizer's slots and the step each parameter's state holds.
-
-        Raises:
-            WeightsError: Names or shapes are not those of the network; nothing has been changed.
-        """
-        if set(state.slots) != set(slots):
-            raise WeightsError(
-                f"the optimizer's state must hold the slots {', '.join(slots) or 'none'}, "
-                f"got {', '.join(state.slots) or 'none'}; is it of another optimizer?"
-            )
-        for slot in slots:
-            check_weights(state.slots[slot], self.graph, f"slot {slot!r} of the optimizer's state")
-        optimizer.state.clear()
-        if state.step == 0 and not any(array.any() for arrays in state.slots.values() for array in arrays.values()):
-            return  # as PyTorch is before the first update: its momentum starts as a copy, not as 0 m + g
-        for name, parameter in self.parameters.items():
-            kept: dict[str, Any] = {SLOTS[slot]: self.to_native(name, state.slots[slot][name]) for slot in slots}
-            if "first_moment" in slots:
-                kept["step"] = torch.tensor(float(state.step), dtype=torch.float32)
-            if kept:
-                optimizer.state[parameter] = kept
+        """A tensor of its own, laid out as the native parameter or buffer, from an array in the neutral layout."""
+        role, node = self._kept[name]
+        like = self.parameters[name] if name in self.parameters else self.buffers[name]
+        return to_tensor(role.to_native(np.asarray(array), node), like.dtype, like.device)
 
     def get_weights(self) -> dict[str, Array]:
-        """All parameters."""
-        return {name: self.to_neutral(name, parameter) for name, parameter in self.parameters.items()}
+        """All parameters and buffers."""
+        return {name: self.to_neutral(name, tensor) for name, tensor in (self.parameters | self.buffers).items()}
+
+    def get_buffers(self) -> dict[str, Array]:
+        """All buffers."""
+        return {name: self.to_neutral(name, tensor) for name, tensor in self.buffers.items()}
 
     def set_weights(self, weights: Arrays) -> None:
-        """Replace all parameters in place.
+        """Replace all parameters and buffers in place.
 
         Raises:
             WeightsError: A name is missing or unknown, or a shape is wrong; nothing has been changed.
         """
         check_weights(weights, self.graph)
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.to_native(name, weights[name]))
+            for name, tensor in (self.parameters | self.buffers).items():
+                tensor.copy_(self.to_native(name, weights[name]))
+
+    @contextmanager
+    def kept_buffers(self) -> Iterator[None]:
+        """Afterwards the buffers are what they were before."""
+        before = {name: tensor.clone() for name, tensor in self.buffers.items()}
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in self.buffers.items():
+                    tensor.copy_(before[name])
+
+
+def attribute(module: nn.Module, name: str) -> Any:
+    """An attribute of a module; ``name`` may be dotted."""
+    return attrgetter(name)(module)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks
-from dualml.spec.graph import INPUT, Graph
-from dualml.spec.losses import Loss
+from dualml.spec.graph import Graph
+from dualml.spec.objective import Minimised, Objective, as_objective
 from dualml.spec.optimizers import Clipping, Optimizer
-from dualml_torch.layers import MaskedDropout, Placement
+from dualml_torch.layers import Masked, Placement
 from dualml_torch.layout import DTYPES, Layout, to_array, to_tensor
-from dualml_torch.losses import batch_loss, example_losses
-from dualml_torch.model import build_model
+from dualml_torch.model import Watch, build_model
+from dualml_torch.objective import objective_examples, objective_value
+from dualml_torch.predictions import PREDICTIONS
 from dualml_torch.trainer import TorchTrainer
 
 
@@ -42,7 +43,11 @@ class TorchNetwork:
 
     @property
     def native(self) -> nn.Module:
-        """An ``nn.Sequential`` for a chain, else an ``fx.GraphModule``; its output is the graph's (logits)."""
+        """An ``nn.Sequential`` for a chain, else an ``fx.GraphModule``; its outputs are the graph's (logits).
+
+        It takes the graph's inputs in their order; images as ``torch.nn`` has them, channels behind the batch
+        axis, where a convolution or pooling reads them.
+        """
         return self._model.module
 
     @property
@@ -51,11 +56,11 @@ class TorchNetwork:
         return self._graph
 
     def get_weights(self) -> dict[str, Array]:
-        """All parameters, neutral names and layout."""
+        """All parameters and buffers, neutral names and layout."""
         return self.layout.get_weights()
 
     def set_weights(self, weights: Arrays) -> None:
-        """Replace all parameters.
+        """Replace all parameters and buffers.
 
         Raises:
             WeightsError: A name is missing or unknown, or a shape is wrong; the message lists both sets.
@@ -63,18 +68,9 @@ class TorchNetwork:
         self.layout.set_weights(weights)
 
     def forward(
-        self, inputs: Array, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
+        self, inputs: Array | Arrays, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
     ) -> dict[str, Array]:
-        """Evaluate the model.
-
-        Args:
-            inputs: Shape ``(examples, *graph.input_shape)``.
-            training: Whether random layers are active.
-            taps: Nodes (or ``input``) whose values are wanted beside the output.
-            masks: Dropout masks; needed in training mode unless randomness is native.
-
-        Returns:
-            The values of the tapped nodes and of ``graph.output``, by node name.
+        """Evaluate the model; see ``dualml.protocol.Network.forward``.
 
         Raises:
             ValueError: A tap is not a node, or masks are missing or of a wrong shape.
@@ -84,46 +80,46 @@ class TorchNetwork:
 
         def watch(name: str, value: Tensor) -> Tensor:
             if name in taps:
-                values[name] = to_array(value)
+                values[name] = self._neutral(name, value)
             return value
 
         placed = self.place_inputs(inputs)
-        if INPUT in taps:
-            values[INPUT] = to_array(placed)
-        given = self.place_masks(masks, len(inputs)) if training else {}
-        with torch.no_grad(), self.mode(training=training), self.masked(given):
-            output = self._model.walk(placed, watch) if taps else self.native(placed)
-        values[self._graph.output] = to_array(output)
-        return values
+        values |= {name: self._neutral(name, value) for name, value in placed.items() if name in taps}
+        given = self.place_masks(masks, len(next(iter(placed.values())))) if training else {}
+        with torch.no_grad(), self.mode(training=training), self.masked(given), self.layout.kept_buffers():
+            outputs = self.evaluate(placed, watch if taps else None)
+        return values | {name: to_array(value) for name, value in outputs.items()}
 
-    def predict(self, inputs: Array) -> Array:
-        """Predictions in inference mode: ``torch.softmax`` of the output over its last axis, or the output itself."""
+    def predict(self, inputs: Array | Arrays, *, output: str | None = None) -> Array:
+        """Predictions in inference mode: the framework's softmax or sigmoid of an output, or the output itself."""
+        name = self._graph.output if output is None else output
         with torch.no_grad(), self.mode(training=False):
-            output = self.native(self.place_inputs(inputs))
-            return to_array(torch.softmax(output, -1) if self._graph.prediction == "softmax" else output)
+            value = self.evaluate(self.place_inputs(inputs))[name]
+            return to_array(PREDICTIONS[self._graph.predictions[name]](value))
 
     def gradients(
         self,
         batch: Batch,
-        loss: Loss,
+        loss: Minimised,
         *,
         masks: Masks | None = None,
         taps: Sequence[str] = (),
         count: int | None = None,
     ) -> Gradients:
-        """One forward and backward pass in training mode; changes no weight and no ``.grad``.
+        """One forward and backward pass in training mode; changes no weight, no buffer and no ``.grad``.
 
         Args:
             batch: The examples.
             loss: What is differentiated.
-            masks: Dropout masks; needed unless randomness is native.
-            taps: Nodes (or ``input``) whose values and gradients are wanted.
+            masks: Masks of the nodes that draw; needed unless randomness is native.
+            taps: Nodes (or inputs) whose values and gradients are wanted.
             count: What the sum of the examples' losses is divided by; ``None``: their number.
 
         Raises:
             ValueError: A tap is not a node, or masks are missing or of a wrong shape.
         """
         self._check_taps(taps)
+        objective = as_objective(loss, self._graph)
         watched: dict[str, Tensor] = {}
 
         def watch(name: str, value: Tensor) -> Tensor:
@@ -134,33 +130,38 @@ class TorchNetwork:
             return value
 
         inputs = self.place_inputs(batch.inputs)
-        targets = self.place_targets(batch.targets, loss)
+        targets = self.place_targets(batch.targets, objective)
+        weights = None if batch.weights is None else to_tensor(batch.weights, self.dtype, self.device)
         given = self.place_masks(masks, len(batch))
-        with torch.enable_grad(), self.mode(training=True), self.masked(given):
-            if taps:
-                inputs.requires_grad_()  # so that values before the first parameter have gradients as well
-            output = self._model.walk(inputs, watch) if taps else self.native(inputs)
-            total = batch_loss(loss, output, targets, len(batch) if count is None else count)
-            if INPUT in taps:
-                watched[INPUT] = inputs
+        with torch.enable_grad(), self.mode(training=True), self.masked(given), self.layout.kept_buffers():
+            if taps:  # so that values before the first parameter have gradients as well
+                for tensor in inputs.values():
+                    tensor.requires_grad_(tensor.is_floating_point())
+            outputs = self.evaluate(inputs, watch if taps else None)
+            total = objective_value(objective, outputs, targets, weights, len(batch) if count is None else count)
+            watched |= {name: value for name, value in inputs.items() if name in taps and value.requires_grad}
             wanted = [*self.layout.parameters.values(), *watched.values()]
-            found = torch.autograd.grad(total, wanted) if wanted else ()
+            found = torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True) if wanted else ()
+            buffers = self.layout.get_buffers()
         with torch.no_grad():
-            losses = example_losses(loss, output, targets)
+            losses = objective_examples(objective, outputs, targets, weights)
         parameters = dict(zip(self.layout.parameters, found, strict=False))  # the watched ones follow
+        slopes = dict(zip(watched, found[len(parameters) :], strict=True))
+        for name, value in inputs.items():
+            if name in taps and name not in watched:  # whole numbers have no gradient
+                watched[name], slopes[name] = value, torch.zeros_like(value, dtype=self.dtype)
         return Gradients(
             loss=total.item(),
             example_losses=to_array(losses),
             parameters={name: self.layout.to_neutral(name, value) for name, value in parameters.items()},
-            values={name: to_array(value) for name, value in watched.items()},
-            values_gradients={
-                name: to_array(value) for name, value in zip(watched, found[len(parameters) :], strict=True)
-            },
+            values={name: self._neutral(name, value) for name, value in watched.items()},
+            values_gradients={name: self._neutral(name, value) for name, value in slopes.items()},
+            buffers=buffers,
         )
 
     def trainer(
         self,
-        loss: Loss,
+        loss: Minimised,
         optimizer: Optimizer,
         *,
         batch_size: int,
@@ -178,7 +179,10 @@ class TorchNetwork:
             clip: Gradient clipping, every setting filled in.
             compiled: Makes no difference: this backend runs eagerly.
         """
-        return TorchTrainer(self, loss, optimizer, batch_size, batch_size if update_size is None else update_size, clip)
+        objective = as_objective(loss, self._graph)
+        return TorchTrainer(
+            self, objective, optimizer, batch_size, batch_size if update_size is None else update_size, clip
+        )
 
     def seed(self, seed: int) -> None:
         """Seed PyTorch's generator of this device where dropout draws its own masks; else change nothing."""
@@ -189,48 +193,70 @@ class TorchNetwork:
         else:
             torch.default_generator.manual_seed(seed)
 
-    def place_inputs(self, inputs: Array) -> Tensor:
-        """Inputs as a tensor of its own."""
-        return to_tensor(inputs, self.dtype, self.device)
+    def evaluate(self, inputs: Mapping[str, Tensor], watch: Watch | None = None) -> dict[str, Tensor]:
+        """The graph's outputs by node, from placed inputs."""
+        ordered = tuple(inputs[name] for name in self._graph.input_names)
+        found = self.native(*ordered) if watch is None else self._model.walk(ordered, watch)
+        return dict(zip(self._graph.outputs, found if isinstance(found, tuple) else (found,), strict=True))
 
-    def place_targets(self, targets: Array, loss: Loss) -> Tensor:
-        """Targets as a tensor of its own: class numbers int64, values in the graph's precision."""
-        return to_tensor(targets, torch.int64 if loss.target == "class" else self.dtype, self.device)
+    def place_inputs(self, inputs: Array | Arrays) -> dict[str, Tensor]:
+        """Inputs as tensors of their own, channels where the native module wants them."""
+        given = self._graph.named_inputs(inputs)
+        placed = {}
+        for item in self._graph.inputs:
+            tensor = to_tensor(given[item.name], torch.int64 if item.integer else self.dtype, self.device)
+            placed[item.name] = self._model.plan.to_native(item.name, tensor)
+        return placed
+
+    def place_targets(self, targets: Array | Arrays, objective: Objective) -> dict[str, Tensor]:
+        """Targets as tensors of their own: class numbers int64, values in the graph's precision."""
+        given = self._graph.named_targets(targets)
+        return {
+            term.output: to_tensor(
+                given[term.output], torch.int64 if term.loss.target == "class" else self.dtype, self.device
+            )
+            for term in objective.terms
+        }
+
+    def _neutral(self, name: str, tensor: Tensor) -> Array:
+        """A value of a node or input in the neutral layout."""
+        return to_array(self._model.plan.to_neutral(name, tensor))
 
     def place_masks(self, masks: Masks | None, examples: int) -> dict[str, Tensor]:
-        """Dropout masks as tensors; none where dropout draws its own.
+        """Masks as tensors; none where modules draw their own.
 
         Raises:
             ValueError: A mask is missing or has a wrong shape.
         """
-        dropouts = () if self._native_randomness else self._graph.dropouts
         placed = {}
-        for node in dropouts:
+        for node in () if self._native_randomness else self._graph.dropouts:
             if masks is None or node.name not in masks:
                 raise ValueError(
-                    f"training mode needs a mask for the dropout node {node.name!r}, got none; "
+                    f"training mode needs a mask for the {node.operation} node {node.name!r}, got none; "
                     "pass masks or build with native_randomness=True"
                 )
-            if masks[node.name].shape != (examples, *node.shape):
+            wanted = (examples, *(node.random_mask or ()))
+            if masks[node.name].shape != wanted:
                 raise ValueError(
-                    f"the mask of {node.name!r} must have shape {[examples, *node.shape]}, "
-                    f"got {list(masks[node.name].shape)}"
+                    f"the mask of {node.name!r} must have shape {list(wanted)}, got {list(masks[node.name].shape)}"
                 )
-            placed[node.name] = to_tensor(masks[node.name], torch.bool, self.device)
+            mask = to_tensor(masks[node.name], torch.bool, self.device)
+            same_axes = len(wanted) == len(node.shape) + 1
+            placed[node.name] = self._model.plan.to_native(node.name, mask) if same_axes else mask
         return placed
 
     @contextmanager
     def masked(self, masks: Mapping[str, Tensor]) -> Iterator[None]:
-        """Hand placed masks to the dropout modules, and take them back."""
+        """Hand placed masks to the modules that draw, and take them back."""
         modules = {name: self.native.get_submodule(self._model.names[name]) for name in masks}
         try:
             for name, module in modules.items():
-                if isinstance(module, MaskedDropout):
+                if isinstance(module, Masked):
                     module.mask = masks[name]
             yield
         finally:
             for module in modules.values():
-                if isinstance(module, MaskedDropout):
+                if isinstance(module, Masked):
                     module.mask = None
 
     @contextmanager
@@ -245,7 +271,7 @@ class TorchNetwork:
                 module.training = was
 
     def _check_taps(self, taps: Sequence[str]) -> None:
-        known = (INPUT, *self._graph.by_name)
+        known = self._graph.names
         unknown = [name for name in taps if name not in known]
         if unknown:
             raise ValueError(f"taps must be among {', '.join(known)}; got {', '.join(unknown)}")

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dualml.protocol import Arrays, Batch, Masks, State
-from dualml.spec.losses import Loss
+from dualml.spec.objective import Objective
 from dualml.spec.optimizers import Clipping, Optimizer
-from dualml.weights import check_weights
+from dualml.weights import check_parameters
 from dualml_torch.clipping import CLIPPINGS
 from dualml_torch.layout import to_tensor
-from dualml_torch.losses import batch_loss
-from dualml_torch.optimizers import OPTIMIZERS
+from dualml_torch.objective import objective_value
+from dualml_torch.optimizers import build_optimizer
+from dualml_torch.slots import get_state, set_state
 
 if TYPE_CHECKING:
     from dualml_torch.network import TorchNetwork
@@ -30,12 +31,14 @@ class Placed:
     """Data on the network's device.
 
     Attributes:
-        inputs: Shape ``(examples, *graph.input_shape)``.
-        targets: First axis ``examples``.
+        inputs: By name, first axis ``examples``.
+        targets: By output node, first axis ``examples``.
+        weights: Weight of each example, shape ``(examples,)``, or ``None``.
     """
 
-    inputs: Tensor
-    targets: Tensor
+    inputs: Mapping[str, Tensor]
+    targets: Mapping[str, Tensor]
+    weights: Tensor | None
 
 
 class TorchTrainer:
@@ -43,7 +46,7 @@ class TorchTrainer:
 
     Args:
         network: What is trained.
-        loss: What is minimised.
+        objective: What is minimised.
         settings: The optimizer's settings, every one filled in.
         batch_size: Most examples in one forward and backward pass.
         update_size: Most examples in one update.
@@ -53,20 +56,20 @@ class TorchTrainer:
     def __init__(
         self,
         network: TorchNetwork,
-        loss: Loss,
+        objective: Objective,
         settings: Optimizer,
         batch_size: int,
         update_size: int,
         clip: Clipping | None,
     ) -> None:
         self._network = network
-        self._loss = loss
-        self._slots = settings.slots
+        self._objective = objective
+        self._settings = settings
         self._batch_size = batch_size
         self._update_size = update_size
         self._clip = clip
-        self._parameters = list(network.native.parameters())
-        self._optimizer = OPTIMIZERS[settings.kind](settings, self._parameters)
+        self._parameters = list(network.layout.parameters.values())
+        self._optimizer = build_optimizer(settings, network.layout)
         self._updates = 0
 
     @property
@@ -85,7 +88,7 @@ class TorchTrainer:
             WeightsError: A name is missing or unknown, or a shape is wrong.
         """
         layout = self._network.layout
-        check_weights(gradients, self._network.graph, "gradients")
+        check_parameters(gradients, self._network.graph, "gradients")
         with self._own_gradients():
             for name, parameter in layout.parameters.items():
                 parameter.grad = layout.to_native(name, gradients[name])
@@ -108,7 +111,9 @@ class TorchTrainer:
     def place(self, batch: Batch) -> Placed:
         """Data as tensors of their own on the network's device, for ``run``."""
         network = self._network
-        return Placed(network.place_inputs(batch.inputs), network.place_targets(batch.targets, self._loss))
+        weights = None if batch.weights is None else to_tensor(batch.weights, network.dtype, network.device)
+        targets = network.place_targets(batch.targets, self._objective)
+        return Placed(network.place_inputs(batch.inputs), targets, weights)
 
     def run(
         self, placed: Placed, order: NDArray[np.int64], lrs: NDArray[np.float64], *, masks: Masks | None = None
@@ -146,7 +151,7 @@ class TorchTrainer:
 
     def get_state(self) -> State:
         """The optimizer's memory."""
-        return State(self._updates, self._network.layout.get_slots(self._optimizer, self._slots))
+        return get_state(self._optimizer, self._settings, self._network.layout, self._updates)
 
     def set_state(self, state: State) -> None:
         """Replace the optimizer's memory.
@@ -154,7 +159,7 @@ class TorchTrainer:
         Raises:
             WeightsError: Names or shapes are not those of the network.
         """
-        self._network.layout.set_slots(self._optimizer, self._slots, state)
+        set_state(self._optimizer, self._settings, self._network.layout, state)
         self._updates = state.step
 
     def _rows(self, order: NDArray[np.int64]) -> Tensor:
@@ -174,9 +179,11 @@ class TorchTrainer:
         losses = []
         for start in range(0, len(rows), self._batch_size):
             piece = slice(start, start + self._batch_size)
-            inputs, targets = placed.inputs.index_select(0, rows[piece]), placed.targets.index_select(0, rows[piece])
+            inputs, targets = _rows(placed.inputs, rows[piece]), _rows(placed.targets, rows[piece])
+            weights = None if placed.weights is None else placed.weights.index_select(0, rows[piece])
             with self._network.masked({name: mask[piece] for name, mask in masks.items()}):
-                loss = batch_loss(self._loss, self._network.native(inputs), targets, len(rows))
+                outputs = self._network.evaluate(inputs)
+                loss = objective_value(self._objective, outputs, targets, weights, len(rows))
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return losses
@@ -186,7 +193,7 @@ class TorchTrainer:
         if self._clip is not None:
             CLIPPINGS[self._clip.kind](self._clip, self._parameters)
         for group in self._optimizer.param_groups:
-            group["lr"] = float(lr)
+            group["lr"] = float(lr) * group["lr_factor"]
         self._optimizer.step()
         self._updates += 1
         self._optimizer.zero_grad(set_to_none=True)
@@ -207,6 +214,10 @@ class TorchTrainer:
     def _training(self) -> Iterator[None]:
         with torch.enable_grad(), self._network.mode(training=True), self._own_gradients():
             yield
+
+
+def _rows(tensors: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    return {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
 
 
 def _per_update(losses: list[list[Tensor]]) -> NDArray[np.float64]:

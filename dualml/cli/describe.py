@@ -14,8 +14,8 @@ from dualml import registry
 from dualml.cli.output import write_json
 from dualml.config import load
 from dualml.errors import DualmlError
-from dualml.spec.config import Spec
 from dualml.spec.graph import Graph, parameter_count
+from dualml.spec.schema import config_schema
 from dualml.training.run_directory import to_yaml
 
 
@@ -48,7 +48,7 @@ def _nodes(graph: Graph) -> list[dict[str, Any]]:
             "operation": node.settings.function.kind if node.operation == "activation" else node.operation,
             "inputs": list(node.inputs),
             "shape": list(node.shape),
-            "parameters": sum(math.prod(parameter.shape) for parameter in node.parameters),
+            "parameters": sum(math.prod(parameter.shape) for parameter in node.parameters if node.owner == node.name),
         }
         for node in graph.nodes
     ]
@@ -85,5 +85,4 @@ def run_backends(json_file: str | None, *, quiet: bool) -> None:
 
 def run_schema() -> None:
     """Print the JSON Schema of config files."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "dualml config"}
-    sys.stdout.write(json.dumps(schema | Spec.model_json_schema(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(config_schema(), indent=2) + "\n")

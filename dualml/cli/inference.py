@@ -11,6 +11,7 @@ from dualml.cli.output import check_json, write_json
 from dualml.data.arrays import read_npy
 from dualml.data.checks import find_file
 from dualml.errors import DataError, RunError
+from dualml.metrics.text import lines
 from dualml.weights import write_atomically
 
 
@@ -22,8 +23,7 @@ def run_evaluate(
     results = api.evaluate(run, backend, split=split, weights=weights)
     write_json(json_file, results)
     if not quiet and json_file != "-":
-        for name, value in results.items():
-            print(f"{split}_{name}  {value:.6f}")
+        print(*lines(results, f"{split}_"), sep="\n")
 
 
 def run_predict(

@@ -32,6 +32,7 @@ def run_train(
     name = backend or spec.backend
     directory = choose_directory(config, name, out, resume=resume)
     from dualml import api
+    from dualml.metrics.text import one_line
 
     with stop_on_interrupt() as interrupted:
         run = api.train(
@@ -40,7 +41,7 @@ def run_train(
     write_json(json_file, {"run": str(directory), "ended": run.ended, "epochs": run.history, "test": run.test})
     if quiet:
         return
-    results = "  ".join(f"{metric} {value:.4f}" for metric, value in run.test.items())
+    results = one_line(run.test)
     print(f"{run.ended}: {directory}" + (f"   test: {results}" if results else ""))
 
 

@@ -56,6 +56,8 @@ def problems_of(error: ValidationError, source: Source, root: type[Settings]) ->
         location, rest = _in_file(raw, source.data)
         kind = item["type"]
         shown = (*location, rest[-1]) if kind == "missing" and rest else location
+        if kind == "one_or_several":
+            shown = (*location, item["ctx"]["key"])
         message = _message(item, raw, root)
         problem = Problem(source.where(location, key=kind == "extra_forbidden"), dotted(shown), message)
         if shown not in found:
@@ -98,6 +100,8 @@ def _in_file(raw: Location, data: Any) -> tuple[Location, Location]:
 def _message(item: Any, raw: Location, root: type[Settings]) -> str:
     kind, context = item["type"], item.get("ctx", {})
     got = found(item.get("input"))
+    if kind == "one_or_several":
+        return str(item["msg"])
     if kind == "missing":
         return f"is required{_description(raw, root)}"
     if kind == "extra_forbidden":

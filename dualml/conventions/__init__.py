@@ -10,16 +10,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from dualml.conventions import activations, dense, optimizers
+from dualml.conventions import activations, dense, initializers, losses, optimizers, schedules
 from dualml.conventions.base import Preset
 from dualml.spec.base import Settings
 from dualml.spec.config import Spec
-from dualml.spec.graph import layer_names
+from dualml.spec.graph_builder import layer_names
+from dualml.spec.metrics import larger_is_better
+from dualml.spec.schedules import ReduceOnPlateau
 
-TORCH: Preset = {**dense.TORCH, **activations.TORCH, **optimizers.TORCH}
+TORCH: Preset = {
+    **dense.TORCH,
+    **activations.TORCH,
+    **losses.TORCH,
+    **optimizers.TORCH,
+    **initializers.TORCH,
+    **schedules.TORCH,
+}
 
 
-KERAS: Preset = {**dense.KERAS, **activations.KERAS, **optimizers.KERAS}
+KERAS: Preset = {
+    **dense.KERAS,
+    **activations.KERAS,
+    **losses.KERAS,
+    **optimizers.KERAS,
+    **initializers.KERAS,
+    **schedules.KERAS,
+}
 
 
 PRESETS: Mapping[str, Preset] = {"torch": TORCH, "keras": KERAS}
@@ -45,6 +61,8 @@ def _fill_value(value: Any, preset: Preset) -> Any:
         return fill(value, preset)
     if isinstance(value, tuple):
         return tuple(_fill_value(item, preset) for item in value)
+    if isinstance(value, dict):
+        return {name: _fill_value(item, preset) for name, item in value.items()}
     return value
 
 
@@ -64,4 +82,10 @@ def resolve(spec: Spec) -> Spec:
         for layer, name in zip(filled.model.layers, layer_names(filled.model), strict=True)
     )
     model = filled.model.model_copy(update={"layers": layers})
-    return filled.replace(model=model, metrics=filled.metrics if filled.metrics is not None else spec.loss.metrics)
+    metrics = filled.metrics if filled.metrics is not None else spec.main_loss.metrics
+    resolved = filled.replace(model=model, metrics=metrics)
+    schedule = resolved.schedule
+    if isinstance(schedule, ReduceOnPlateau) and schedule.direction is None:
+        direction = "up" if larger_is_better(schedule.metric, resolved.metrics or ()) else "down"
+        resolved = resolved.replace(schedule=schedule.model_copy(update={"direction": direction}))
+    return resolved

@@ -1,13 +1,28 @@
 """Data: from the settings of a spec to checked, split and normalised NumPy arrays.
 
-``load_data`` reads a source; the ``Dataset`` it returns holds up to three ``Split`` objects that give batches in
-the model's shape and precision. Both backends are fed from it, so they see the same numbers in the same order.
+``load_for`` reads a source for a model's ``Needs``; the ``Dataset`` it returns holds up to three ``Split`` objects that
+give batches in the model's shapes and precision. Both backends are fed from it, so they see the same numbers in the
+same order. A ``Preparation`` is what a run remembers, so that new examples are treated like those of the training.
 """
 
 from __future__ import annotations
 
 from dualml.data.dataset import Dataset, Split
-from dualml.data.load import load_data
+from dualml.data.load import load_data, load_for
+from dualml.data.needs import InputNeed, Needs, OutputNeed
 from dualml.data.normalisation import Normalisation
+from dualml.data.preparation import Preparation
+from dualml.data.rows import SameAs
 
-__all__ = ["Dataset", "Normalisation", "Split", "load_data"]
+__all__ = [
+    "Dataset",
+    "InputNeed",
+    "Needs",
+    "Normalisation",
+    "OutputNeed",
+    "Preparation",
+    "SameAs",
+    "Split",
+    "load_data",
+    "load_for",
+]

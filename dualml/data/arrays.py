@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualml.data.checks import Part, Raw, find_file, nearest, reason
-from dualml.data.rows import Rows
+from dualml.data.checks import Part, Raw
+from dualml.data.needs import Needs
+from dualml.data.problems import find_file, nearest, reason
+from dualml.data.rows import Rows, SameAs, by_name, each
 from dualml.errors import DataError
 from dualml.spec.data import NpyData, NpzData
 
@@ -22,7 +26,7 @@ _USUAL_NAMES = (("x", "y"), ("inputs", "targets"), ("x_train", "y_train"))
 _NPY_START = b"\x93NUMPY"
 
 
-def read_npz(settings: NpzData, folder: Path) -> Raw:
+def read_npz(settings: NpzData, folder: Path, needs: Needs) -> Raw:
     """One archive with training arrays and, where they exist, test and validation arrays.
 
     Raises:
@@ -31,7 +35,7 @@ def read_npz(settings: NpzData, folder: Path) -> Raw:
     path = find_file(folder, settings.path, "data.path")
     try:
         with zipfile.ZipFile(path) as archive:
-            return _read_archive(archive, settings, path)
+            return _read_archive(archive, settings, path, needs)
     except (DataError, MemoryError):
         raise
     except OSError as error:
@@ -50,15 +54,25 @@ def read_npy_files(settings: NpyData, folder: Path) -> Raw:
         DataError: A file is missing or damaged.
     """
 
-    def part(inputs: str, targets: str, prefix: str) -> Part:
-        paths = [
-            find_file(folder, inputs, f"data.{prefix}inputs"),
-            find_file(folder, targets, f"data.{prefix}targets"),
-        ]
-        arrays = [read_npy(path, settings.memory_map) for path in paths]
-        return Part(arrays[0], arrays[1], " and ".join(map(str, paths)))
+    def array(name: str, key: str) -> tuple[Path, Rows]:
+        path = find_file(folder, name, f"data.{key}")
+        return path, read_npy(path, settings.memory_map)
+
+    def group(names: str | Mapping[str, str], key: str) -> tuple[list[Path], Any]:
+        if isinstance(names, str):
+            path, rows = array(names, key)
+            return [path], rows
+        found = {name: array(file, f"{key}.{name}") for name, file in names.items()}
+        return [path for path, _ in found.values()], {name: rows for name, (_, rows) in found.items()}
+
+    def part(inputs: str | Mapping[str, str], targets: str | Mapping[str, str], prefix: str) -> Part:
+        input_files, x = group(inputs, f"{prefix}inputs")
+        target_files, y = group(targets, f"{prefix}targets")
+        return Part(x, y, " and ".join(map(str, [*input_files, *target_files])))
 
     train = part(settings.inputs, settings.targets, "")
+    if settings.weights is not None:
+        train = replace(train, weights=array(settings.weights, "weights")[1])
     if settings.test_inputs is None or settings.test_targets is None:
         return Raw(train)
     return Raw(train, test=part(settings.test_inputs, settings.test_targets, "test_"))
@@ -96,42 +110,78 @@ def read_npy(path: Path, memory_map: bool | None = False) -> Rows:
         raise DataError(f"{path}: must be a .npy file, but is damaged ({reason(error)}); write it again") from error
 
 
-def _read_archive(archive: zipfile.ZipFile, settings: NpzData, path: Path) -> Raw:
+def _read_archive(archive: zipfile.ZipFile, settings: NpzData, path: Path, needs: Needs) -> Raw:
     names = [name.removesuffix(".npy") for name in archive.namelist()]
-    x, y = _names(settings, names, path)
-    base_x, base_y = x.removesuffix("_train"), y.removesuffix("_train")
+    x, y = _names(settings, names, path, needs)
+    arrays = [*by_name(x, "").values(), *(name for name in by_name(y, "").values() if not isinstance(name, SameAs))]
+    if settings.weights is not None:
+        _check_known(settings.weights, names, path, "weights")
 
-    def part(name_x: str, name_y: str) -> Part | None:
-        if (name_x in names) != (name_y in names):
-            there, missing = (name_x, name_y) if name_x in names else (name_y, name_x)
-            raise DataError(
-                f"{path}: {there!r} must come with {missing!r}, but {missing!r} is missing; add it or remove {there!r}"
-            )
-        if name_x not in names:
+    def part(ending: str | None) -> Part | None:
+        """The training arrays (no ending), or those whose names end in ``_test`` or the like in place of ``_train``."""
+
+        def called(name: str) -> str:
+            return name if ending is None else f"{name.removesuffix('_train')}_{ending}"
+
+        wanted = [called(name) for name in arrays]
+        there = [name for name in wanted if name in names]
+        if not there:
             return None
-        where = f"{path}: {name_x}, {name_y}"
-        return Part(_member(archive, name_x, path), _member(archive, name_y, path), where)
-
-    train = part(x, y)
-    assert train is not None  # _names has found both
-    validation = part(f"{base_x}_val", f"{base_y}_val") or part(f"{base_x}_validation", f"{base_y}_validation")
-    return Raw(train, validation=validation, test=part(f"{base_x}_test", f"{base_y}_test"))
-
-
-def _names(settings: NpzData, names: list[str], path: Path) -> tuple[str, str]:
-    holds = f"the file holds {', '.join(sorted(names)) or 'no array'}"
-    if settings.inputs is not None and settings.targets is not None:
-        for key, name in (("inputs", settings.inputs), ("targets", settings.targets)):
+        for name in wanted:
             if name not in names:
                 raise DataError(
-                    f"{path}: must hold the array {name!r}, but {holds}.{nearest(name, names)} Correct data.{key}"
+                    f"{path}: {there[0]!r} must come with {name!r}, but {name!r} is missing; add it or remove "
+                    f"{there[0]!r}"
                 )
-        return settings.inputs, settings.targets
+        inputs, targets = (each(group, lambda name: _member(archive, called(name), path)) for group in (x, y))
+        weights = None
+        if settings.weights is not None and called(settings.weights) in names:
+            weights = _member(archive, called(settings.weights), path)
+        return Part(inputs, targets, f"{path}: {', '.join(wanted)}", weights=weights)
+
+    train = part(None)
+    assert train is not None  # _names has found all
+    return Raw(train, validation=part("val") or part("validation"), test=part("test"))
+
+
+def _names(settings: NpzData, names: list[str], path: Path, needs: Needs) -> tuple[Any, Any]:
+    """Names of the arrays of inputs and of targets: one, or one for each input and output."""
+    if settings.inputs is not None and settings.targets is not None:
+        inputs = by_name(settings.inputs, "")
+        for name in inputs.values():
+            _check_known(name, names, path, "inputs")
+        targets = {
+            output: SameAs(name) if name in needs.inputs and name not in names else name
+            for output, name in by_name(settings.targets, "").items()
+        }
+        for target in targets.values():
+            if not isinstance(target, SameAs):
+                _check_known(target, names, path, "targets")
+        return settings.inputs, targets[""] if isinstance(settings.targets, str) else targets
+    if len(needs.inputs) > 1 or len(needs.outputs) > 1:
+        raise DataError(
+            f"{path}: the model has inputs {', '.join(needs.inputs)} and outputs {', '.join(needs.outputs)}, so the "
+            f"array of each must be known, but data.inputs and data.targets are missing; set them, for example "
+            f"data.inputs: {{{next(iter(needs.inputs))}: x}}"
+        )
     for x, y in _USUAL_NAMES:
         if x in names and y in names:
             return x, y
     wanted = " or ".join(f"{x} and {y}" for x, y in _USUAL_NAMES)
-    raise DataError(f"{path}: must hold arrays {wanted}, but {holds}; name them in data.inputs and data.targets")
+    raise DataError(
+        f"{path}: must hold arrays {wanted}, but {_holds(names)}; name them in data.inputs and data.targets"
+    )
+
+
+def _check_known(name: str, names: list[str], path: Path, key: str) -> None:
+    if name not in names:
+        raise DataError(
+            f"{path}: must hold the array {name!r}, but {_holds(names)}.{nearest(name, names)} Correct data.{key}"
+        )
+
+
+def _holds(names: list[str]) -> str:
+    return f"the file holds {', '.join(sorted(names)) or 'no array'}"
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:

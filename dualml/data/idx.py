@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dualml.data.checks import reason
+from dualml.data.problems import reason
 from dualml.errors import DataError
 
 IMAGES = 3

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualml.data.checks import Part, Raw, find_file, find_folder
+from dualml.data.checks import Part, Raw
 from dualml.data.idx import IMAGES, LABELS, read_idx
+from dualml.data.problems import find_file, find_folder
 from dualml.errors import DataError
 from dualml.spec.data import DigitsData, FashionMnistData, IdxData, ImageSource
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dualml.data.checks import Part, Raw, described, nearest
+from dualml.data.checks import Part, Raw
 from dualml.data.dataset import Dataset, Split
-from dualml.data.rows import as_rows
+from dualml.data.problems import described, nearest
+from dualml.data.rows import Rows, as_rows, each
 from dualml.errors import DataError
 from dualml.spec.data import PythonData
 
-_KEYS = ("x", "y", "x_validation", "y_validation", "x_test", "y_test", "class_names")
+_SPLITS = ("", "_validation", "_test")
+_KEYS = (*(f"{key}{split}" for split in _SPLITS for key in ("x", "y", "weights")), "class_names")
 
 
 def read_python(settings: PythonData, folder: Path) -> Raw:
@@ -63,56 +65,74 @@ def _from_mapping(returned: Mapping[Any, Any], where: str) -> Raw:
                 f"{nearest(key, _KEYS)} Rename or remove it"
             )
 
-    def part(x: str, y: str) -> Part | None:
+    def part(split: str) -> Part | None:
+        x, y, weights = f"x{split}", f"y{split}", f"weights{split}"
         there = [key for key in (x, y) if returned.get(key) is not None]
         if len(there) == 1:
             missing = y if there[0] == x else x
             raise DataError(f"{where} must return {x!r} and {y!r} together, but {missing!r} is missing; add it")
-        return _part(returned[x], returned[y], f"{where}: {x}, {y}") if there else None
+        if not there:
+            if returned.get(weights) is not None:
+                raise DataError(f"{where} must return {weights!r} with {x!r} and {y!r}, but they are missing; add them")
+            return None
+        return _part(returned[x], returned[y], f"{where}: {x}, {y}", returned.get(weights))
 
-    train = part("x", "y")
+    train = part("")
     if train is None:
         raise DataError(
             f"{where} must return a dictionary with x and y, but it has {', '.join(keys) or 'no key'}; add them"
         )
     return Raw(
         train,
-        validation=part("x_validation", "y_validation"),
-        test=part("x_test", "y_test"),
+        validation=part("_validation"),
+        test=part("_test"),
         class_names=_class_names(returned.get("class_names"), where),
     )
 
 
 def _from_dataset(returned: Dataset, where: str) -> Raw:
     def part(split: Split | None, name: str) -> Part | None:
-        return None if split is None else Part(split.inputs, split.targets, f"{where}: {name}")
+        return None if split is None else Part(split.inputs, split.targets, f"{where}: {name}", weights=split.weights)
 
+    train, names = part(returned.train, "train"), returned.class_names
+    assert train is not None
     return Raw(
-        Part(returned.train.inputs, returned.train.targets, f"{where}: train"),
+        train,
         validation=part(returned.validation, "validation"),
         test=part(returned.test, "test"),
-        class_names=_class_names(returned.class_names, where),
+        class_names=None if isinstance(names, Mapping) else _class_names(names, where),
         normalisation=returned.normalisation,
+        encoding=returned.encoding,
     )
 
 
-def _part(x: Any, y: Any, where: str) -> Part:
-    arrays = []
-    for name, value in (("inputs", x), ("targets", y)):
-        try:
-            array = as_rows(value)
-        except Exception as error:  # an array-like of another library may raise anything
-            raise DataError(
-                f"{where} must return arrays, but its {name} cannot become one ({described(error)}); "
-                f"return NumPy arrays whose rows have equal shapes"
-            ) from error
-        if array.dtype.kind not in "biufUS":
-            raise DataError(
-                f"{where} must return numbers, but its {name} have dtype {array.dtype} (from "
-                f"{type(value).__name__}); return NumPy arrays of numbers"
-            )
-        arrays.append(array)
-    return Part(arrays[0], arrays[1], where)
+def _part(x: Any, y: Any, where: str, weights: Any = None) -> Part:
+    return Part(
+        each(_plain_names(x), lambda value: _array(value, "inputs", where)),
+        each(_plain_names(y), lambda value: _array(value, "targets", where)),
+        where,
+        weights=each(weights, lambda value: _array(value, "weights", where)),
+    )
+
+
+def _plain_names(value: Any) -> Any:
+    return {str(name): item for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def _array(value: Any, name: str, where: str) -> Rows:
+    try:
+        array = as_rows(value)
+    except Exception as error:  # an array-like of another library may raise anything
+        raise DataError(
+            f"{where} must return arrays, but its {name} cannot become one ({described(error)}); "
+            f"return NumPy arrays whose rows have equal shapes"
+        ) from error
+    if array.dtype.kind not in "biufUS":
+        raise DataError(
+            f"{where} must return numbers, but its {name} have dtype {array.dtype} (from "
+            f"{type(value).__name__}); return NumPy arrays of numbers"
+        )
+    return array
 
 
 def _class_names(names: Any, where: str) -> tuple[str, ...] | None:

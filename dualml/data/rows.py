@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,6 +57,36 @@ Rows: TypeAlias = NDArray[Any] | MappedRows
 """What a split holds: an array in memory, a memory map, or rows of one; shape ``(n, *example)``."""
 
 
+@dataclass(frozen=True)
+class SameAs:
+    """In place of targets: the values of an input as the model receives them, for an output that reconstructs it.
+
+    Attributes:
+        input: The input's name.
+    """
+
+    input: str
+
+
+Inputs: TypeAlias = Rows | Mapping[str, Rows]
+"""The one input, or several by name."""
+
+Targets: TypeAlias = Rows | SameAs | Mapping[str, Rows | SameAs]
+"""The targets of the one output, or of several by name."""
+
+
+def by_name(value: Any, name: str) -> dict[str, Any]:
+    """Several arrays by name as they are, a single one under the name given."""
+    return dict(value) if isinstance(value, Mapping) else {name: value}
+
+
+def each(value: Any, function: Callable[[Any], Any]) -> Any:
+    """``function`` of an array, or of each of several; ``SameAs`` stays as it is."""
+    if isinstance(value, Mapping):
+        return {name: each(item, function) for name, item in value.items()}
+    return value if value is None or isinstance(value, SameAs) else function(value)
+
+
 def is_mapped(array: Rows) -> bool:
     """Whether the values are on disk."""
     return isinstance(array, (np.memmap, MappedRows))
@@ -82,3 +113,8 @@ def blocks(array: Rows) -> Iterator[slice]:
     step = max(1, BLOCK_VALUES // max(1, math.prod(array.shape[1:])))
     for start in range(0, len(array), step):
         yield slice(start, min(start + step, len(array)))
+
+
+def share(fraction: float, count: int) -> int:
+    """How many of ``count`` examples a fraction is: rounded half up, and at least one unless it is 0."""
+    return max(1, math.floor(fraction * count + 0.5)) if fraction > 0 else 0

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualml.data.checks import Part, check_finite, nearest
-from dualml.data.rows import Rows
+from dualml.data.checks import Part, check_finite
+from dualml.data.needs import OutputNeed
+from dualml.data.problems import nearest
+from dualml.data.rows import Rows, SameAs
 from dualml.errors import DataError
 
 
 def class_numbers(
-    parts: Sequence[Part], classes: int | None, names: tuple[str, ...] | None, given: tuple[str, ...] | None
+    parts: Sequence[Part], need: OutputNeed, names: tuple[str, ...] | None, given: tuple[str, ...] | None
 ) -> tuple[list[NDArray[np.int64]], tuple[str, ...] | None]:
     """The targets of every part as class numbers.
 
     Args:
-        parts: Training part first. Targets are whole numbers from 0, or text.
-        classes: How many classes the model has; ``None`` leaves the numbers unbounded.
+        parts: Training part first, each with the targets of one output: whole numbers from 0, or text.
+        need: How many classes the model has, where it has one, and which number stands for no label.
         names: Names the source knows.
         given: Names from the config, which come before all others and set the order of text labels.
 
     Returns:
-        For each part class numbers, shape ``(n,)``, dtype int64; and the names of the classes, if known.
+        For each part class numbers, shape ``(n, *need.positions)``, dtype int64; and the names of the classes, if
+        known.
 
     Raises:
         DataError: A label is no class number, out of range, or not among the names.
     """
-    labels = [_one_per_example(part) for part in parts]
+    classes = need.classes
+    labels = [_one_per_position(part, need.positions) for part in parts]
     text = [array.dtype.kind in "US" for array in labels]
     if any(text) and not all(text):
         odd = parts[text.index(not text[0])]
@@ -46,7 +50,7 @@ def class_numbers(
         )
     if all(text):
         return _from_text(parts, [_decoded(*pair) for pair in zip(parts, labels, strict=True)], classes, given)
-    numbers = [_whole_numbers(part, array, classes) for part, array in zip(parts, labels, strict=True)]
+    numbers = [_whole_numbers(part, array, need) for part, array in zip(parts, labels, strict=True)]
     known = given or names
     if known is not None and classes is not None and len(known) < classes:
         known = (*known, *(str(number) for number in range(len(known), classes)))
@@ -63,7 +67,7 @@ def values(part: Part, output_shape: tuple[int, ...] | None) -> Rows:
     Returns:
         The targets in their stored shape and floating-point dtype; other numbers become float64.
     """
-    targets = part.targets
+    targets = _stored(part)
     if targets.dtype.kind not in "biuf":
         raise DataError(
             f"{part.where}: targets must be real numbers for this loss, but have dtype {targets.dtype}; "
@@ -80,45 +84,66 @@ def values(part: Part, output_shape: tuple[int, ...] | None) -> Rows:
     return targets if targets.dtype.kind == "f" else np.asarray(targets, dtype=np.float64)
 
 
-def _one_per_example(part: Part) -> NDArray[Any]:
+def _stored(part: Part) -> Rows:
+    """The targets of a part that has those of one output."""
     targets = part.targets
+    assert not isinstance(targets, SameAs | Mapping), "targets are chosen by output before they are checked"
+    return targets
+
+
+def _one_per_position(part: Part, positions: tuple[int, ...]) -> NDArray[Any]:
+    targets = _stored(part)
     if targets.dtype.kind not in "biufUS":
         raise DataError(
             f"{part.where}: labels must be whole numbers or text, but have dtype {targets.dtype}; "
             f"store class numbers that count from 0"
         )
-    if math.prod(targets.shape[1:]) != 1:
-        hint = "; if they are one-hot, store numpy.argmax(targets, axis=1)" if len(targets.shape) == 2 else ""
+    shape = tuple(targets.shape[1:])
+    if not positions and math.prod(shape) != 1:
+        hint = "; if they are one-hot, store numpy.argmax(targets, axis=1)" if len(shape) == 1 else ""
         raise DataError(
             f"{part.where}: there must be one label for each example, but targets have the shape "
             f"{tuple(targets.shape)}{hint or '; store class numbers of shape (examples,)'}"
         )
-    return np.asarray(targets).reshape(len(targets))
+    if positions and (shape != positions or targets.dtype.kind in "US"):
+        raise DataError(
+            f"{part.where}: there must be one class number for each of the model's positions, shape {positions}, but "
+            f"the targets of one example have the shape {shape} and dtype {targets.dtype}; store class numbers of "
+            f"that shape, or let the model give one output for each example"
+        )
+    return np.asarray(targets).reshape(len(targets), *positions)
 
 
-def _whole_numbers(part: Part, labels: NDArray[Any], classes: int | None) -> NDArray[np.int64]:
+def _whole_numbers(part: Part, labels: NDArray[Any], need: OutputNeed) -> NDArray[np.int64]:
+    classes = need.classes
     if labels.dtype.kind == "f":
         check_finite(part, labels, "label")
         broken = labels != np.floor(labels)
         if broken.any():
-            row = int(np.argmax(broken))
+            place = _first(broken)
             raise DataError(
-                f"{part.where}: labels must be whole numbers, but {part.row(row)} has {labels[row]}; store class "
-                f"numbers, or choose a loss for values (loss: mse)"
+                f"{part.where}: labels must be whole numbers, but {part.row(place[0])} has {labels[place]}; store "
+                f"class numbers, or choose a loss for values (loss: mse)"
             )
     if labels.dtype.kind == "b":
         labels = labels.astype(np.int64)
     # A comparison, not a cast, first: 2^64 - 1 as int64 would pass for -1, and 1e300 for anything.
     largest = classes - 1 if classes is not None else 2**62
     wrong = (labels < 0) | (labels > largest)
+    if need.ignored is not None:
+        wrong &= labels != need.ignored
     if wrong.any():
-        row = int(np.argmax(wrong))
+        place = _first(wrong)
         allowed = f"from 0 to {classes - 1}" if classes is not None else "0 or more"
         raise DataError(
-            f"{part.where}: labels must be {allowed}, but {part.row(row)} has {labels[row]}; "
+            f"{part.where}: labels must be {allowed}, but {part.row(place[0])} has {labels[place]}; "
             f"{_range_remedy(labels, classes)}"
         )
     return labels.astype(np.int64)
+
+
+def _first(wrong: NDArray[np.bool_]) -> tuple[int, ...]:
+    return tuple(int(axis) for axis in np.argwhere(wrong)[0])
 
 
 def _range_remedy(labels: NDArray[Any], classes: int | None) -> str:

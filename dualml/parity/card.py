@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from dualml.metrics.text import shown
 from dualml.parity.judge import LIMIT
 from dualml.parity.report import Report, worst
 
@@ -124,7 +125,9 @@ def _held_back(values: dict[str, Any] | Any) -> str:
     if "same_class" in values:
         parts.append(f"same class on {values['same_class']:,}")
     for name in sorted(values["left"], key=lambda name: (name != "loss", name)):
-        parts.append(f"{name} {values['left'][name]:.4f} | {values['right'][name]:.4f}")
+        left, right = values["left"][name], values["right"][name]
+        if not isinstance(left, list):
+            parts.append(f"{name} {shown(left)} | {shown(right)}")
     return ", ".join(parts)
 
 

@@ -34,6 +34,7 @@ from dualml.parity.structure import incomparable
 from dualml.parity.verdict import Evidence
 from dualml.protocol import Array
 from dualml.spec.config import Spec
+from dualml.spec.schedules import ReduceOnPlateau
 from dualml.training.plan import Plan
 from dualml.training.run_directory import StoredRun, open_run
 from dualml.weights import initial_weights
@@ -145,6 +146,16 @@ class Comparison:
             )
             self.left = self.left.replace(randomness="shared").resolved
             self.right = self.right.replace(randomness="shared").resolved
+
+        for schedule in dict.fromkeys(side.schedule for side in (self.left, self.right)):
+            if isinstance(schedule, ReduceOnPlateau):
+                self.skipped.append(
+                    {
+                        "what": f"reductions of the learning rate by reduce_on_plateau ({schedule.metric})",
+                        "why": "they follow what a training measures after each epoch, which a comparison of updates "
+                        "does not; both sides kept the rate as it is before any reduction",
+                    }
+                )
 
     def dataset(self) -> Any:
         """The left side's examples, loaded once."""
@@ -323,7 +334,7 @@ class _Pass:
         key = next(key for key in left.arrays if key.phase == "prediction")
         one, two = left.arrays[key], right.arrays[key]
         facts: dict[str, Any] = {"examples": len(one), "max_abs": difference(one, two)}
-        if self.specs[0].loss.target == "class":
+        if self.specs[0].main_loss.target == "class":
             facts["same_class"] = int(np.sum(one.argmax(-1) == two.argmax(-1)))
         facts["left"], facts["right"] = dict(left.facts), dict(right.facts)
         self.evidence.held_back[self.precision] = facts

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dualml import reference
-from dualml.parity.records import Key, Record
-from dualml.protocol import Array, Batch, Gradients, State
+from dualml.parity.records import Key, Record, recorded_batch
+from dualml.protocol import Array, Gradients, State
 from dualml.spec.config import Spec
-from dualml.spec.graph import INPUT
 from dualml.training.plan import dropout_masks
 
 LIMIT = 1.0
@@ -51,7 +50,9 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
     graph, arrays = spec.graph, record.arrays
     unit = reference.unit_roundoff(spec.precision)
     weights = record.parameters("before")
-    batch = Batch(arrays[Key("input", INPUT, "inputs")], arrays[Key("input", INPUT, "targets")])
+    batch = recorded_batch(graph, arrays)
+    objective, targets = spec.objective, graph.named_targets(batch.targets)
+    given = graph.named_inputs(batch.inputs)
     masks = dropout_masks(graph, spec, record.step - 1, len(batch), update_size)
     values = {node.name: arrays[Key("forward", node.name, "training")] for node in graph.nodes}
     found: dict[Key, Judgement] = {}
@@ -66,36 +67,32 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
 
     for node in graph.nodes:
         for tensor, training in (("inference", False), ("training", True)):
-            sources = [batch.inputs if name == INPUT else arrays[Key("forward", name, tensor)] for name in node.inputs]
+            sources = [given[name] if name in given else arrays[Key("forward", name, tensor)] for name in node.inputs]
             mask = (masks or {}).get(node.name) if training else None
             wanted = reference.node_forward(node, weights, sources, training=training, mask=mask)
             bound = reference.forward_bound(node, weights, sources, training=training, mask=mask, unit=unit)
             compare(Key("forward", node.name, tensor), wanted, bound)
 
-    outputs = values[graph.output]
-    losses = reference.example_losses(spec.loss, outputs, batch.targets)
-    compare(
-        Key("loss", graph.output, "examples"),
-        losses,
-        reference.example_losses_bound(spec.loss, outputs, batch.targets, unit),
-    )
-    compare(
-        Key("loss", graph.output, "value"),
-        np.array(reference.loss_value(spec.loss, outputs, batch.targets)),
-        np.array(reference.loss_value_bound(spec.loss, outputs, batch.targets, unit=unit)),
-    )
+    outputs = {name: values[name] for name in graph.outputs}
+    scored = reference.objective_value(objective, outputs, targets, batch.weights, None)
+    bounds_of = reference.objective_bound(objective, outputs, targets, batch.weights, None, unit=unit)
+    compare(Key("loss", graph.output, "examples"), scored.examples, bounds_of.examples)
+    compare(Key("loss", graph.output, "value"), np.array(scored.value), np.array(bounds_of.value))
 
-    passed_on = {name: arrays[Key("backward", name, "gradient")] for name in (INPUT, *values)}
+    passed_on = {name: arrays[Key("backward", name, "gradient")] for name in graph.names}
     parameters = {item.name: arrays[Key("backward", *item.name.rsplit(".", 1))] for item in graph.parameters}
-    recorded = Gradients(0.0, losses, parameters, values, passed_on)
-    local = reference.local_gradients(graph, weights, batch, spec.loss, recorded, masks=masks, unit=unit)
+    recorded = Gradients(0.0, scored.examples, parameters, values, passed_on)
+    local = reference.local_gradients(graph, weights, batch, objective, recorded, masks=masks, unit=unit)
+    for name, array in local.buffers.items():
+        compare(Key("buffers", *name.rsplit(".", 1)), array, local.buffer_bounds[name])
     for name, gradient in local.values.items():
         compare(Key("backward", name, "gradient"), gradient, local.value_bounds[name])
     for name, gradient in local.parameters.items():
         compare(Key("backward", *name.rsplit(".", 1)), gradient, local.parameter_bounds[name])
 
     state = State(record.facts["optimizer_step"], record.slots("before_state"))
-    arguments = (spec.optimizer, spec.train.clip, weights, parameters, state, lr)
+    trained = {item.name: weights[item.name] for item in graph.parameters}
+    arguments = (spec.optimizer, spec.train.clip, trained, parameters, state, lr)
     moved, after = reference.apply(*arguments)
     bounds, slot_bounds = reference.apply_bounds(*arguments, unit=unit)
     for name, wanted in moved.items():
@@ -106,12 +103,10 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
             compare(Key("state", node_name, f"{slot}.{role}"), wanted, slot_bounds[slot][name])
 
     # Softmax is judged on the side's own outputs after the update; the layers before it are the forward rung's.
-    logits = arrays[Key("prediction", graph.output, "output")]
-    compare(
-        Key("prediction", graph.output, graph.prediction),
-        reference.predictions(graph.prediction, logits),
-        reference.predictions_bound(graph.prediction, logits, unit),
-    )
+    for name in graph.outputs:
+        kind, output = graph.predictions[name], arrays[Key("prediction", name, "output")]
+        wanted, bound = reference.predictions(kind, output), reference.predictions_bound(kind, output, unit)
+        compare(Key("prediction", name, kind), wanted, bound)
     return found
 
 

@@ -12,11 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dualml.protocol import Array, Arrays, State
+from dualml.protocol import Array, Arrays, Batch, State
+from dualml.spec.graph import Graph
 from dualml.weights import read_tensors, write_tensors
 
 PHASES = ("init", "input", "forward", "loss", "backward", "update", "state", "buffers", "prediction")
 """The rungs of the ladder, in the order in which an error travels."""
+
+
+EXAMPLES = "examples"
+"""Stands for a node where an array belongs to the batch as a whole."""
 
 
 class Key(NamedTuple):
@@ -72,6 +77,25 @@ class Record:
 def parameter_keys(phase: str, arrays: Mapping[str, Array]) -> dict[Key, Array]:
     """Arrays by neutral parameter name, as records hold them."""
     return {Key(phase, *name.rsplit(".", 1)): array for name, array in arrays.items()}
+
+
+def input_keys(graph: Graph, batch: Batch) -> dict[Key, Array]:
+    """A batch, as records hold it."""
+    keyed = {Key("input", name, "values"): array for name, array in graph.named_inputs(batch.inputs).items()}
+    keyed |= {Key("input", name, "targets"): array for name, array in graph.named_targets(batch.targets).items()}
+    if batch.weights is not None:
+        keyed[Key("input", EXAMPLES, "weights")] = batch.weights
+    return keyed
+
+
+def recorded_batch(graph: Graph, arrays: Mapping[Key, Array]) -> Batch:
+    """The batch that ``input_keys`` wrote down."""
+    targets = {
+        label: arrays[Key("input", name, "targets")]
+        for label, name in zip(graph.output_names, graph.outputs, strict=True)
+    }
+    inputs = {name: arrays[Key("input", name, "values")] for name in graph.input_names}
+    return Batch(inputs, targets, arrays.get(Key("input", EXAMPLES, "weights")))
 
 
 def state_keys(state: State, phase: str = "state") -> dict[Key, Array]:

@@ -14,6 +14,7 @@ from dualml.parity.records import difference, same_bits
 from dualml.parity.side import PREDICTION_ROWS, held_back
 from dualml.parity.structure import differing_node
 from dualml.protocol import Array
+from dualml.spec.config import Spec
 from dualml.training.checkpoint import read_checkpoint
 from dualml.training.run_directory import RunDirectory, StoredRun
 
@@ -46,16 +47,20 @@ def stored_results(left: StoredRun, right: StoredRun, dataset: Dataset) -> Store
         "test": [left.summary.get("test"), right.summary.get("test")],
     }
     graph = left.spec.graph
-    if differing_node(graph, right.spec.graph) is None and left.spec.loss.kind == right.spec.loss.kind:
+    if differing_node(graph, right.spec.graph) is None and _same_losses(left.spec, right.spec):
         split = held_back(dataset)
-        inputs, _ = split.gather(np.arange(min(len(split), PREDICTION_ROWS)), "float64")
+        inputs = split.gather(np.arange(min(len(split), PREDICTION_ROWS)), "float64")[0]
         outputs = [reference.forward(graph, item, inputs)[graph.output] for item in weights]
         given = [reference.predictions(graph.prediction, output) for output in outputs]
         facts["predictions"] = difference(given[0], given[1])
-        if left.spec.loss.target == "class":
+        if left.spec.main_loss.target == "class":
             facts["same_class"] = int(np.sum(given[0].argmax(-1) == given[1].argmax(-1)))
             facts["examples"] = len(given[0])
     return StoredResults(steps, facts)
+
+
+def _same_losses(left: Spec, right: Spec) -> bool:
+    return [item.loss.kind for item in left.ordered_losses] == [item.loss.kind for item in right.ordered_losses]
 
 
 def _trained_weights(run: StoredRun) -> dict[str, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -10,10 +9,9 @@ import numpy as np
 from dualml import registry
 from dualml.data import Dataset, Split
 from dualml.evaluation import evaluate
-from dualml.parity.records import Key, Record, parameter_keys, state_keys
-from dualml.protocol import Array, Batch, State
+from dualml.parity.records import Key, Record, input_keys, parameter_keys, state_keys
+from dualml.protocol import Array, Arrays, Batch, State
 from dualml.spec.config import Spec
-from dualml.spec.graph import INPUT
 from dualml.training.plan import Plan, dropout_masks
 from dualml.weights import initial_weights
 
@@ -77,7 +75,7 @@ class LocalSide:
         self.network = self.backend.build(graph, first, device=self.spec.device)
         train = self.spec.train
         self.trainer = self.network.trainer(
-            self.spec.loss,
+            self.spec.objective,
             self.spec.optimizer,
             batch_size=train.batch_size,
             update_size=self.plan.update_size,
@@ -85,10 +83,10 @@ class LocalSide:
         )
         self.step = 0
         rows = np.arange(min(PROBE_ROWS, len(held_back(self.dataset))))
-        self.probe, _ = held_back(self.dataset).gather(rows, precision)
+        self.probe = held_back(self.dataset).gather(rows, precision)[0]
         arrays = parameter_keys("init", self.network.get_weights())
         arrays |= state_keys(self.trainer.get_state())
-        arrays |= {Key("input", INPUT, "probe"): self.probe}
+        arrays |= {Key("input", name, PROBE): array for name, array in graph.named_inputs(self.probe).items()}
         return Record(0, arrays)
 
     def batch(self, step: int) -> tuple[Batch, dict[str, Array] | None, float]:
@@ -110,32 +108,60 @@ class LocalSide:
         batch, masks, lr = self.batch(self.step)
         loss = self._train(batch, masks, lr)
         self.step += 1
-        arrays = parameter_keys("update", self.network.get_weights())
+        arrays = self._after(self.network.get_weights())
         arrays[Key("loss", self.spec.graph.output, "value")] = np.array(loss)
-        arrays[Key("prediction", self.spec.graph.output, PROBE)] = self.network.predict(self.probe)
+        for name in self.spec.graph.outputs:
+            arrays[Key("prediction", name, PROBE)] = self.network.predict(self.probe, output=name)
         return Record(self.step, arrays, lr)
 
+    def _after(self, weights: Arrays) -> dict[Key, Array]:
+        """Parameters and buffers after an update, as records hold them."""
+        buffers = {item.name for item in self.spec.graph.buffers}
+        arrays = parameter_keys("update", {name: array for name, array in weights.items() if name not in buffers})
+        return arrays | parameter_keys("buffers", {name: weights[name] for name in buffers})
+
     def full(self) -> Record:
+        before = self.network.get_weights(), self.trainer.get_state()
         record = self._observed(self.step)
+        if self.partial:  # the free run does the whole update
+            self._restore(*before)
+            self._train(*self.batch(self.step))
         self.step += 1
         return record
+
+    def _restore(self, weights: Arrays, state: State) -> None:
+        self.network.set_weights(weights)
+        self.trainer.set_state(state)
+
+    @property
+    def partial(self) -> bool:
+        """Whether only the first piece of an update can be judged.
+
+        Where examples depend on each other (batch statistics), an update in several pieces is not one pass over
+        all of its examples.
+        """
+        several = self.plan.update_size > self.spec.train.batch_size
+        return several and any(not node.settings.examples_independent() for node in self.spec.graph.nodes)
 
     def _observed(self, step: int) -> Record:
         """One update with everything in it recorded."""
         graph = self.spec.graph
         batch, masks, lr = self.batch(step)
+        if self.partial:
+            first = slice(self.spec.train.batch_size)
+            batch, masks = batch.take(first), {name: mask[first] for name, mask in (masks or {}).items()} or None
         weights, state = self.network.get_weights(), self.trainer.get_state()
+        objective, sources = self.spec.objective, [*graph.input_names]
         nodes = [node.name for node in graph.nodes]
         inference = self.network.forward(batch.inputs, taps=nodes)
-        gradients = self.network.gradients(batch, self.spec.loss, masks=masks, taps=[INPUT, *nodes])
+        gradients = self.network.gradients(batch, objective, masks=masks, taps=[*sources, *nodes])
         self._train(batch, masks, lr)
         trained = self.network.get_weights()
-        self.network.set_weights(weights)
-        self.trainer.set_state(state)
+        self._restore(weights, state)
         self.trainer.apply(gradients.parameters, lr)
+        self.network.set_weights({**self.network.get_weights(), **gradients.buffers})
         arrays: dict[Key, Array] = {
-            Key("input", INPUT, "inputs"): batch.inputs,
-            Key("input", INPUT, "targets"): batch.targets,
+            **input_keys(graph, batch),
             Key("loss", graph.output, "value"): np.array(gradients.loss),
             Key("loss", graph.output, "examples"): gradients.example_losses,
         }
@@ -143,25 +169,26 @@ class LocalSide:
         arrays |= state_keys(state, "before_state")
         arrays |= {Key("forward", name, "inference"): inference[name] for name in nodes}
         arrays |= {Key("forward", name, "training"): gradients.values[name] for name in nodes}
-        arrays |= {Key("backward", name, "gradient"): gradients.values_gradients[name] for name in [INPUT, *nodes]}
+        arrays |= {Key("backward", name, "gradient"): gradients.values_gradients[name] for name in [*sources, *nodes]}
         arrays |= parameter_keys("backward", gradients.parameters)
-        arrays |= parameter_keys("update", self.network.get_weights())
+        arrays |= self._after(self.network.get_weights())
         arrays |= parameter_keys("trained", trained)
         arrays |= state_keys(self.trainer.get_state())
-        arrays[Key("prediction", graph.output, "output")] = self.network.forward(batch.inputs)[graph.output]
-        arrays[Key("prediction", graph.output, graph.prediction)] = self.network.predict(batch.inputs)
-        arrays[Key("prediction", graph.output, PROBE)] = self.network.predict(self.probe)
+        outputs = self.network.forward(batch.inputs)
+        for name in graph.outputs:
+            arrays[Key("prediction", name, "output")] = outputs[name]
+            arrays[Key("prediction", name, graph.predictions[name])] = self.network.predict(batch.inputs, output=name)
+            arrays[Key("prediction", name, PROBE)] = self.network.predict(self.probe, output=name)
         return Record(step + 1, arrays, lr, {"optimizer_step": state.step})
 
     def resynchronised(self, before: Record) -> Record:
         weights, state = self.network.get_weights(), self.trainer.get_state()
         try:
-            self.network.set_weights(before.parameters("before"))
-            self.trainer.set_state(State(before.facts["optimizer_step"], before.slots("before_state")))
+            state_before = State(before.facts["optimizer_step"], before.slots("before_state"))
+            self._restore(before.parameters("before"), state_before)
             return self._observed(before.step - 1)
         finally:
-            self.network.set_weights(weights)
-            self.trainer.set_state(state)
+            self._restore(weights, state)
 
     def finish(self) -> Record:
         split = held_back(self.dataset)
@@ -170,8 +197,9 @@ class LocalSide:
             rows = np.arange(start, min(start + 1024, len(split), PREDICTION_ROWS))
             pieces.append(self.network.predict(split.gather(rows, self.spec.precision)[0]))
         arrays = {Key("prediction", self.spec.graph.output, "held_back"): np.concatenate(pieces)}
-        metrics: Sequence[str] = self.spec.metrics or ()
-        return Record(self.step, arrays, facts=evaluate(self.network, split, self.spec.loss, metrics))
+        return Record(
+            self.step, arrays, facts=evaluate(self.network, split, self.spec.objective, self.spec.metrics or ())
+        )
 
     def describe(self) -> dict[str, Any]:
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dualml.spec.config import Spec
-from dualml.spec.graph import INPUT, Graph
+from dualml.spec.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ def incomparable(left: Spec, right: Spec) -> Mismatch | None:
         return Mismatch("init", node, "structure")
     output = left.graph.output
     if left.train.batch_size * left.train.accumulate != right.train.batch_size * right.train.accumulate:
-        return Mismatch("input", INPUT, "batch size")
-    if left.loss.kind != right.loss.kind:
-        return Mismatch("loss", output, "kind")
+        return Mismatch("input", left.graph.input_names[0], "batch size")
+    for one, two in zip(left.objective.terms, right.objective.terms, strict=True):
+        if one.loss.kind != two.loss.kind:
+            return Mismatch("loss", one.output, "kind")
     if left.optimizer.slots != right.optimizer.slots:
         return Mismatch("state", output, "slots")
     return None
@@ -45,15 +46,21 @@ def incomparable(left: Spec, right: Spec) -> Mismatch | None:
 
 def differing_node(left: Graph, right: Graph) -> str | None:
     """The first node in which two graphs differ in name, operation, wiring or shape; ``None`` if none does."""
-    if left.input_shape != right.input_shape:
-        return INPUT
+    for given, other in zip(left.inputs, right.inputs, strict=False):
+        if given != other:
+            return given.name
+    if len(left.inputs) != len(right.inputs):
+        return max(left, right, key=lambda graph: len(graph.inputs)).inputs[-1].name
     for one, two in zip(left.nodes, right.nodes, strict=False):
         same = all(
             getattr(one, name) == getattr(two, name)
             for name in ("name", "operation", "inputs", "input_shapes", "shape")
         )
-        if not same or [item.shape for item in one.parameters] != [item.shape for item in two.parameters]:
+        weights = [[(item.name, item.shape) for item in (*node.parameters, *node.buffers)] for node in (one, two)]
+        if not same or weights[0] != weights[1]:
             return one.name
     longer = max(left, right, key=lambda graph: len(graph.nodes)).nodes
     shorter = min(len(left.nodes), len(right.nodes))
-    return longer[shorter].name if len(longer) > shorter else None
+    if len(longer) > shorter:
+        return longer[shorter].name
+    return None if left.outputs == right.outputs else left.output

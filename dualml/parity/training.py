@@ -37,6 +37,7 @@ class TrainingPath:
     def add(self, side: str, precision: str, record: Record) -> None:
         """Remember one update of one side."""
         before, judged, trained = (record.parameters(phase) for phase in ("before", "update", "trained"))
+        judged |= record.parameters("buffers")
         gap = math.hypot(*(_distance(trained[name], judged[name]) for name in judged))
         size = math.hypot(*(_distance(judged[name], before[name]) for name in judged))
         self._gaps[side, precision] = math.hypot(self._gaps[side, precision], gap)

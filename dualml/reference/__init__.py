@@ -8,7 +8,15 @@ each of them a bound on the rounding error of a correct implementation in workin
 from __future__ import annotations
 
 from dualml.reference.clipping import clip, clip_bound
-from dualml.reference.layers import backward_bound, forward_bound, kinks, node_backward, node_forward
+from dualml.reference.layers import (
+    backward_bound,
+    forward_bound,
+    kinks,
+    new_buffers,
+    new_buffers_bound,
+    node_backward,
+    node_forward,
+)
 from dualml.reference.losses import (
     example_losses,
     example_losses_bound,
@@ -19,12 +27,20 @@ from dualml.reference.losses import (
     predictions,
     predictions_bound,
 )
-from dualml.reference.network import LocalGradients, forward, gradients, local_gradients
+from dualml.reference.network import LocalGradients, forward, gradients, local_gradients, loss_of
+from dualml.reference.objective import (
+    Scored,
+    objective_bound,
+    objective_value,
+    output_gradient_bounds,
+    output_gradients,
+)
 from dualml.reference.optimizers import apply, apply_bounds, initial_state, update, update_bounds
 from dualml.reference.rounding import gamma, underflow_unit, unit_roundoff
 
 __all__ = [
     "LocalGradients",
+    "Scored",
     "apply",
     "apply_bounds",
     "backward_bound",
@@ -41,10 +57,17 @@ __all__ = [
     "local_gradients",
     "loss_gradient",
     "loss_gradient_bound",
+    "loss_of",
     "loss_value",
     "loss_value_bound",
+    "new_buffers",
+    "new_buffers_bound",
     "node_backward",
     "node_forward",
+    "objective_bound",
+    "objective_value",
+    "output_gradient_bounds",
+    "output_gradients",
     "predictions",
     "predictions_bound",
     "underflow_unit",

@@ -1,9 +1,9 @@
-"""Gradient clipping: formula and bound on its rounding error, in float64."""
+"""Gradient clipping: formulas and bounds on their rounding errors, in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,16 +11,27 @@ from dualml.protocol import Arrays
 from dualml.reference.rounding import Float, double, gamma, underflow_unit
 
 
+class Rule(Protocol):
+    """One way to clip."""
+
+    def clip(self, settings: Any, gradients: Mapping[str, Float]) -> dict[str, Float]:
+        """The clipped gradients."""
+
+    def relative(self, settings: Any, gradients: Mapping[str, Float], unit: float) -> Mapping[str, float]:
+        """Bound on the relative error of each clipped gradient; 0 where no rounding makes it clip."""
+
+
 class GlobalNorm:
     """``g min(1, max_norm / (norm + epsilon))``, ``norm`` over all parameters together."""
 
-    def factor(self, settings: Any, gradients: Mapping[str, Float]) -> float:
-        """What every gradient is multiplied by; 1 for gradients of 0 without epsilon."""
+    def clip(self, settings: Any, gradients: Mapping[str, Float]) -> dict[str, Float]:
+        """Every gradient times the same factor; 1 for gradients of 0 without epsilon."""
         divisor = self._norm(gradients) + settings.epsilon
-        return min(1.0, settings.max_norm / divisor) if divisor > 0 else 1.0
+        factor = min(1.0, settings.max_norm / divisor) if divisor > 0 else 1.0
+        return {name: array * factor for name, array in gradients.items()}
 
-    def factor_error(self, settings: Any, gradients: Mapping[str, Float], unit: float) -> float:
-        """Bound on the relative error of the factor; 0 where no rounding can make it less than 1.
+    def relative(self, settings: Any, gradients: Mapping[str, Float], unit: float) -> Mapping[str, float]:
+        """Bound on the relative error of the factor.
 
         A sum of ``n`` squares in any order is off by ``gamma_{n + 1}``, its root by half of that. The bound is
         wide because one framework needs it: ``torch.linalg.vector_norm``, which ``clip_grad_norm_`` uses, was
@@ -31,9 +42,8 @@ class GlobalNorm:
         # Underflow may lose every square below the smallest normal number.
         lost = np.sqrt(sum(array.size for array in gradients.values()) * underflow_unit(unit))
         norm = self._norm(gradients)
-        if (norm + lost + settings.epsilon) * (1.0 + relative) < settings.max_norm:
-            return 0.0
-        return relative + float(lost / norm)
+        surely = (norm + lost + settings.epsilon) * (1.0 + relative) < settings.max_norm
+        return dict.fromkeys(gradients, 0.0 if surely else relative + float(lost / norm))
 
     @staticmethod
     def _norm(gradients: Mapping[str, Float]) -> float:
@@ -44,7 +54,34 @@ class GlobalNorm:
         return largest * float(np.sqrt(sum(float(np.square(array / largest).sum()) for array in gradients.values())))
 
 
-CLIPPINGS: Mapping[str, GlobalNorm] = {"global_norm": GlobalNorm()}
+class ParameterNorm:
+    """``g min(1, max_norm / (norm(g) + epsilon))`` for each parameter: by global norm, each on its own."""
+
+    def clip(self, settings: Any, gradients: Mapping[str, Float]) -> dict[str, Float]:
+        """Every gradient times its own factor."""
+        rule = GlobalNorm()
+        return {name: rule.clip(settings, {name: array})[name] for name, array in gradients.items()}
+
+    def relative(self, settings: Any, gradients: Mapping[str, Float], unit: float) -> Mapping[str, float]:
+        """Bound on the relative error of each factor."""
+        rule = GlobalNorm()
+        return {name: rule.relative(settings, {name: array}, unit)[name] for name, array in gradients.items()}
+
+
+class ValueLimit:
+    """``min(max(g, -max_value), max_value)``."""
+
+    def clip(self, settings: Any, gradients: Mapping[str, Float]) -> dict[str, Float]:
+        """Every number by itself."""
+        return {name: np.clip(array, -settings.max_value, settings.max_value) for name, array in gradients.items()}
+
+    def relative(self, settings: Any, gradients: Mapping[str, Float], unit: float) -> Mapping[str, float]:
+        """That of the limit itself, rounded to the working precision, where it can act at all."""
+        limit = settings.max_value * (1.0 - unit)
+        return {name: unit if np.abs(array).max(initial=0.0) >= limit else 0.0 for name, array in gradients.items()}
+
+
+CLIPPINGS: Mapping[str, Rule] = {"global_norm": GlobalNorm(), "norm": ParameterNorm(), "value": ValueLimit()}
 """Every way to clip, by kind."""
 
 
@@ -59,8 +96,9 @@ def clip(clipping: Any, gradients: Arrays) -> dict[str, Float]:
         The same names, float64.
     """
     exact = {name: double(array) for name, array in gradients.items()}
-    factor = 1.0 if clipping is None else CLIPPINGS[clipping.kind].factor(clipping, exact)
-    return {name: array * factor for name, array in exact.items()}
+    if clipping is None:
+        return {name: array.copy() for name, array in exact.items()}
+    return CLIPPINGS[clipping.kind].clip(clipping, exact)
 
 
 def clip_bound(clipping: Any, gradients: Arrays, unit: float) -> dict[str, Float]:
@@ -69,5 +107,5 @@ def clip_bound(clipping: Any, gradients: Arrays, unit: float) -> dict[str, Float
     if clipping is None:
         return {name: np.zeros_like(array) for name, array in clipped.items()}
     exact = {name: double(array) for name, array in gradients.items()}
-    relative = CLIPPINGS[clipping.kind].factor_error(clipping, exact, unit)
-    return {name: relative * np.abs(array) + 2.0 * underflow_unit(unit) for name, array in clipped.items()}
+    relative = CLIPPINGS[clipping.kind].relative(clipping, exact, unit)
+    return {name: relative[name] * np.abs(array) + 2.0 * underflow_unit(unit) for name, array in clipped.items()}

@@ -7,7 +7,8 @@ operation returns ``(a op b)(1 + d)`` with ``|d| <= u`` (section 2.2), and ``n``
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,20 @@ def gamma(count: float, unit: float) -> float:
     return product / (1.0 - product) if product < 1.0 else np.inf
 
 
+class Terms(NamedTuple):
+    """What a sum was made of: with it, sums of sums are bounded for any order of all their terms together.
+
+    Attributes:
+        count: Roundings that a term goes through on its way into the sum, at most.
+        size: Sum of the sizes of the terms.
+        carried: Sum of the errors that the terms brought along.
+    """
+
+    count: Any
+    size: Float
+    carried: Float
+
+
 class Rounded:
     """An array of which a working precision knows only ``value`` within ``error``.
 
@@ -66,15 +81,32 @@ class Rounded:
         value: The exact value, float64.
         error: Bound on the distance from it, float64, of a shape that broadcasts with it.
         unit: Unit roundoff of the working precision.
+        terms: What was summed, where this is a sum from ``dualml.reference.arithmetic``.
     """
 
     __array_ufunc__ = None  # makes ``ndarray * Rounded`` call Rounded.__rmul__
-    __slots__ = ("error", "unit", "value")
+    __slots__ = ("error", "terms", "unit", "value")
 
-    def __init__(self, value: Any, error: Any, unit: float) -> None:
+    def __init__(self, value: Any, error: Any, unit: float, terms: Terms | None = None) -> None:
         self.value = double(value)
         self.error = double(error)
         self.unit = unit
+        self.terms = terms
+
+    @classmethod
+    def given(cls, value: Any, unit: float) -> Rounded:
+        """What an operation is handed: exact, though a denormal number may be read as 0."""
+        array = double(value)
+        size = np.abs(array)
+        return cls(array, np.where(size < underflow_unit(unit), size, 0.0), unit)
+
+    @classmethod
+    def constant(cls, value: Any, unit: float) -> Rounded:
+        """A number written in a formula: rounded to working precision, unless 24 bits hold it."""
+        array = double(value)
+        with np.errstate(over="ignore"):
+            short = np.float64(np.float32(array)) == array
+        return cls(array, np.where(short, 0.0, unit * np.abs(array)), unit)
 
     def _operand(self, other: Any) -> Rounded:
         return other if isinstance(other, Rounded) else Rounded(other, 0.0, self.unit)
@@ -116,6 +148,22 @@ class Rounded:
 
     def __rtruediv__(self, other: Any) -> Rounded:
         return self._operand(other) / self
+
+    def __neg__(self) -> Rounded:
+        return Rounded(-self.value, self.error, self.unit, self.terms)
+
+    def moved(self, move: Callable[[Float], Float]) -> Rounded:
+        """The same numbers elsewhere: ``move`` only places, copies or drops them."""
+        shape = self.value.shape
+
+        def place(array: Any) -> Float:
+            return move(np.broadcast_to(double(array), shape))
+
+        terms = self.terms
+        if terms is not None:
+            count = terms.count if np.ndim(terms.count) == 0 else place(terms.count)
+            terms = Terms(count, place(terms.size), place(terms.carried))
+        return Rounded(move(self.value), place(self.error), self.unit, terms)
 
     def root(self) -> Rounded:
         """The square root; values are at least 0."""

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 
 class Settings(BaseModel):
@@ -26,6 +26,26 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+def require_one(settings: Settings, one: str, several: str) -> None:
+    """Refuse settings in which not exactly one of two ways to say the same is used.
+
+    Args:
+        settings: Validated but for this.
+        one: The key for a single one.
+        several: The key for several by name.
+
+    Raises:
+        PydanticCustomError: Neither or both are given; its context names the key.
+    """
+    given = [name for name in (one, several) if getattr(settings, name) is not None]
+    if len(given) == 1:
+        return
+    description = (type(settings).model_fields[one].description or "").rstrip(".")
+    template = "is given together with {several}; keep one" if given else "is required: {description}; or {several}"
+    context = {"key": one, "several": several, "description": description}
+    raise PydanticCustomError("one_or_several", template, context)
 
 
 class Keyed(Settings):
@@ -96,6 +116,10 @@ def kind_of(value: Any) -> str | None:
     return None
 
 
+RECURSIVE = "x-dualml-type"
+"""Marks the schema of a type that holds itself, and within it the places where it does; see ``config_schema``."""
+
+
 class OneKey:
     """The type "exactly one of these", each written as its key with its settings: ``Annotated[Layer, OneKey(...)]``.
 
@@ -104,16 +128,30 @@ class OneKey:
 
     Args:
         kinds: The classes to choose from.
+        name: What the JSON Schema calls the type; needed where some of the classes hold values of it themselves.
     """
 
-    def __init__(self, *kinds: type[Keyed]) -> None:
+    def __init__(self, *kinds: type[Keyed], name: str | None = None) -> None:
         self.kinds = kinds
+        self.name = name
+        self._described = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         members = tuple(Annotated[kind, Tag(kind.kind)] for kind in self.kinds)
         return handler.generate_schema(Annotated[Union[members], Discriminator(kind_of)])  # noqa: UP007 (built at run time)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        if self.name is None:
+            return self._choices(handler)
+        if self._described:  # inside itself
+            return {RECURSIVE: self.name}
+        self._described = True
+        try:
+            return {RECURSIVE: self.name, **self._choices(handler)}
+        finally:
+            self._described = False
+
+    def _choices(self, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         choices: list[JsonSchemaValue] = []
         bare: list[str] = []
         for kind in self.kinds:

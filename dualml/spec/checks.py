@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dualml.spec.graph import build_graph, graph_problems
-from dualml.spec.losses import CrossEntropy
-from dualml.spec.model import Model
+from dualml.spec.graph_builder import graph_problems
+from dualml.spec.losses import CrossEntropy, Loss
+from dualml.spec.metric_checks import metric_problems
 from dualml.spec.optimizers import Sgd
 from dualml.spelling import nearest
 
 if TYPE_CHECKING:
-    from dualml.spec.config import Spec
+    from dualml.spec.config import Conventions, Spec
+    from dualml.spec.model import Model
+    from dualml.spec.graph import Graph
 
 Location = tuple[str | int, ...]
 
@@ -25,52 +28,91 @@ class SpecProblem:
     message: str
 
 
-def model_problems(model: Model) -> list[SpecProblem]:
+def model_problems(model: Model, conventions: Conventions = "torch") -> list[SpecProblem]:
     """What does not fit together in a model's graph."""
-    return [SpecProblem(("model", *item.location), item.message) for item in graph_problems(model)]
+    from dualml.conventions import PRESETS, fill
+
+    complete = partial(fill, preset=PRESETS[conventions])
+    found = graph_problems(complete(model), complete)
+    return [SpecProblem(("model", *item.location), item.message) for item in found]
+
+
+def _loss_locations(spec: Spec) -> list[Location]:
+    if spec.losses is None:
+        return [("loss",)]
+    return [("losses", name) for name in spec.model.outputs or spec.losses]
+
+
+def _output_problems(spec: Spec) -> list[SpecProblem]:
+    """Losses and outputs that do not belong together."""
+    outputs = spec.model.outputs
+    if spec.losses is None:
+        if outputs is not None and len(outputs) > 1:
+            message = f"the model has several outputs: give losses, one for each of {', '.join(outputs)}"
+            return [SpecProblem(("loss",), message)]
+        return []
+    if outputs is None:
+        if len(spec.losses) > 1:
+            return [SpecProblem(("model", "outputs"), f"name the layers that losses are for: {list(spec.losses)}")]
+        return []
+    missing = [name for name in outputs if name not in spec.losses]
+    unknown = [name for name in spec.losses if name not in outputs]
+    problems = [SpecProblem(("losses",), f"no loss for the output {name!r}; add one") for name in missing]
+    for name in unknown:
+        message = f"{name!r} is not among model.outputs{nearest(name, outputs)}"
+        problems.append(SpecProblem(("losses", name), message))
+    return problems
+
+
+_ONE_LABEL = ("digits", "idx", "fashion_mnist")
+"""Data sources with one label for each example."""
+
+
+def _loss_problems(spec: Spec, loss: Loss, location: Location, output: tuple[int, ...]) -> list[SpecProblem]:
+    """What keeps a loss from taking an output of this shape."""
+    if not isinstance(loss, CrossEntropy):
+        return []
+    if len(output) > 1 and spec.data is not None and spec.data.source in _ONE_LABEL:
+        message = (
+            "cross_entropy needs one row of logits for each example, because data has one label for each, but "
+            f"the last layer's output has shape {list(output)}; add a flatten before the last dense layer"
+        )
+        return [SpecProblem(location, message)]
+    if output[-1] < 2:
+        message = (
+            f"cross_entropy needs 2 or more classes, but the last layer's output has shape {list(output)}; "
+            "give the last layer one unit for each class"
+        )
+        return [SpecProblem(location, message)]
+    return []
+
+
+def _initializer_problems(graph: Graph) -> list[SpecProblem]:
+    """Initializers that cannot draw a parameter of the shape it has."""
+    problems = []
+    for parameter in graph.parameters:
+        message = parameter.initializer.problem(parameter.shape)
+        if message is not None:
+            found = f"{parameter.name} has shape {list(parameter.shape)}: {message}"
+            problems.append(SpecProblem(("model", "layers"), found))
+    return problems
 
 
 def spec_problems(spec: Spec) -> list[SpecProblem]:
     """Everything wrong with a spec whose settings have the right types."""
-    problems = model_problems(spec.model)
     resolved = spec.resolved
+    problems = model_problems(spec.model, spec.conventions)
+    problems += _output_problems(spec)
     if not problems:
-        graph = build_graph(resolved.model, spec.precision, spec.loss.prediction)
-        output = graph.output_shape
+        graph = spec.graph
         if not graph.parameters:
             problems.append(SpecProblem(("model", "layers"), "hold no parameters to train; add a dense layer"))
-        if isinstance(spec.loss, CrossEntropy) and len(output) > 1 and spec.data is not None:
-            problems.append(
-                SpecProblem(
-                    ("loss",),
-                    "cross_entropy needs one row of logits for each example, because data has one label for each, but "
-                    f"the last layer's output has shape {list(output)}; add a flatten before the last dense layer",
-                )
-            )
-        if isinstance(spec.loss, CrossEntropy) and output[-1] < 2:
-            problems.append(
-                SpecProblem(
-                    ("loss",),
-                    f"cross_entropy needs 2 or more classes, but the last layer's output has shape {list(output)}; "
-                    "give the last layer one unit for each class",
-                )
-            )
+        problems += _initializer_problems(graph)
+        for term, location in zip(spec.objective.terms, _loss_locations(spec), strict=True):
+            problems += _loss_problems(spec, term.loss, location, graph.by_name[term.output].shape)
     optimizer = resolved.optimizer
     if isinstance(optimizer, Sgd) and optimizer.nesterov and not optimizer.momentum:
         problems.append(SpecProblem(("optimizer", "sgd", "nesterov"), "nesterov needs a momentum above 0; set one"))
-    known = ["val_loss", *(f"val_{name}" for name in resolved.metrics or ())]
-    stopping = spec.train.early_stopping
-    if stopping is not None and stopping.metric not in known:
-        problems.append(_unknown_metric(("train", "early_stopping", "metric"), stopping.metric, known))
-    best = spec.train.checkpoints.best
-    if best not in (*known, "none"):
-        problems.append(_unknown_metric(("train", "checkpoints", "best"), best, [*known, "none"]))
-    if "accuracy" in (resolved.metrics or ()) and spec.loss.target != "class":
-        problems.append(
-            SpecProblem(("metrics",), f"accuracy needs class targets, which {spec.loss.kind} does not have")
-        )
+    classes = None if problems else spec.graph.output_shape[-1]
+    problems += [SpecProblem(*found) for found in metric_problems(spec, classes)]
     return problems
-
-
-def _unknown_metric(location: Location, name: str, known: list[str]) -> SpecProblem:
-    return SpecProblem(location, f"no metric {name!r} is measured{nearest(name, known)}; known: {', '.join(known)}")

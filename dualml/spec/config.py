@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from dualml.spec.base import Settings
+from dualml.spec.base import Settings, require_one
 from dualml.spec.data import DataSettings
-from dualml.spec.graph import Graph, build_graph
-from dualml.spec.losses import AnyLoss
+from dualml.spec.graph import Graph, Precision
+from dualml.spec.graph_builder import build_graph
+from dualml.spec.losses import AnyLoss, Loss
+from dualml.spec.metrics import AnyMetric
 from dualml.spec.model import Model
+from dualml.spec.objective import Objective, Term, WeightedLoss
 from dualml.spec.optimizers import AnyOptimizer
 from dualml.spec.schedules import AnySchedule, ConstantSchedule
 from dualml.spec.train import Train
 
-Precision = Literal["float32", "float64"]
 Conventions = Literal["torch", "keras"]
 
 
@@ -44,16 +46,42 @@ class Spec(Settings):
     """The layers."""
     data: DataSettings | None = None
     """Where the examples come from; a spec that is only built needs none."""
-    loss: AnyLoss
-    """What is minimised."""
+    loss: AnyLoss | None = None
+    """What a model with one output minimises."""
+    losses: dict[str, WeightedLoss] | None = Field(default=None, min_length=1)
+    """What a model with several outputs minimises: a loss, or a loss with its weight, for each of ``model.outputs``."""
     optimizer: AnyOptimizer
     """How it is minimised."""
     schedule: AnySchedule = ConstantSchedule()
     """How the learning rate changes."""
     train: Train = Train()
     """How long and in what steps."""
-    metrics: tuple[Literal["accuracy"], ...] | None = Field(default=None, strict=False)
+    metrics: tuple[AnyMetric, ...] | None = Field(default=None, strict=False)
     """What is measured beside the loss; left out, what suits the loss."""
+
+    @model_validator(mode="after")
+    def _one_way_of_loss(self) -> Spec:
+        require_one(self, "loss", "losses")
+        return self
+
+    @property
+    def ordered_losses(self) -> tuple[WeightedLoss, ...]:
+        """The loss of each output, in the order of ``model.outputs``."""
+        if self.loss is not None:
+            return (WeightedLoss(loss=self.loss),)
+        assert self.losses is not None, "validation requires one of the two"
+        return tuple(self.losses[name] for name in self.model.outputs or self.losses)
+
+    @property
+    def main_loss(self) -> Loss:
+        """The loss of the main (first) output."""
+        return self.ordered_losses[0].loss
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What is minimised, every default filled in."""
+        terms = zip(self.graph.outputs, self.resolved.ordered_losses, strict=True)
+        return Objective(tuple(Term(output, item.loss, item.weight) for output, item in terms))
 
     @cached_property
     def resolved(self) -> Spec:
@@ -69,7 +97,11 @@ class Spec(Settings):
         Raises:
             SpecError: The layers do not fit together; the message holds every problem.
         """
-        return build_graph(self.resolved.model, self.precision, self.loss.prediction)
+        from dualml.conventions import PRESETS, fill
+
+        complete = partial(fill, preset=PRESETS[self.conventions])
+        predictions = [item.loss.prediction for item in self.ordered_losses]
+        return build_graph(self.resolved.model, self.precision, predictions, complete)
 
     def replace(self, **changes: Any) -> Spec:
         """A copy with some settings changed, validated like a new one.

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from dualml.spec.base import Settings
+from dualml.spec.data_base import ColumnNames, DataSource, FilePath, LabelledSource, Name, no_repeats
+from dualml.spec.data_text import LanguageModelData, TextData, WordLanguagesData
 
-
-class _FileName:
-    """Marks settings that name a file or folder."""
-
-
-FilePath = Annotated[str, StringConstraints(min_length=1), _FileName()]
-"""A file or folder; a relative one starts at the folder of the config file."""
-
-Name = Annotated[str, StringConstraints(min_length=1)]
+__all__ = [
+    "ColumnSource",
+    "CsvData",
+    "DataSettings",
+    "DataSource",
+    "DigitsData",
+    "FashionMnistData",
+    "FilePath",
+    "IdxData",
+    "ImageSource",
+    "LabelledSource",
+    "LanguageModelData",
+    "NpyData",
+    "NpzData",
+    "ParquetData",
+    "PythonData",
+    "ScikitLearnData",
+    "TableSource",
+    "TextData",
+    "WordLanguagesData",
+]
 
 FunctionName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -27,64 +39,7 @@ FunctionName = Annotated[
 """``module:function``, for example ``my_data:load``."""
 
 
-def _no_repeats(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if names is not None:
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"every name must be different, but {', '.join(repeated)} occurs more than once")
-    return names
-
-
-def _one_or_several(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-class DataSource(Settings):
-    """What every source has: how its examples are split and normalised."""
-
-    # ``source`` has a default so that Python code need not repeat it; a file must name it.
-    model_config = ConfigDict(json_schema_extra=lambda schema: _require_source(schema))
-
-    validation: float = Field(default=0.1, ge=0, lt=1)
-    """Fraction of the training examples held back for validation; not used if the source has a validation split."""
-    test: float = Field(default=0.2, ge=0, lt=1)
-    """Fraction of all examples held back for the test; not used if the source has a test split."""
-    normalize: Literal["none", "unit", "standard"] | None = None
-    """How inputs are scaled. ``none``: not at all; ``unit``: divided by the largest possible value (images) or
-    the largest magnitude in the training examples; ``standard``: mean 0 and standard deviation 1 over the
-    training examples, of all values together (images) or of each value (other sources). Left out: ``unit``
-    for images, ``standard`` for tables, ``none`` for arrays and Python functions."""
-    limit: int | None = Field(default=None, gt=0)
-    """Train with this many examples only: the first ones after shuffling. Validation and test stay whole."""
-    class_names: tuple[Name, ...] | None = Field(default=None, strict=False, min_length=1)
-    """Names of the classes in the order of their numbers, in place of the source's own."""
-
-    def anchored(self, folder: Path) -> Self:
-        """A copy whose relative file names are absolute, seen from ``folder``."""
-        changes = {
-            name: str((folder / value).absolute())
-            for name, field in type(self).model_fields.items()
-            if isinstance(value := getattr(self, name), str) and _names_a_file(field)
-        }
-        return self.model_copy(update=changes)
-
-    @field_validator("class_names")
-    @classmethod
-    def _different_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return _no_repeats(names)
-
-
-def _names_a_file(field: FieldInfo) -> bool:
-    marks = [*field.metadata, *(mark for choice in get_args(field.annotation) for mark in get_args(choice)[1:])]
-    return any(isinstance(mark, _FileName) for mark in marks)
-
-
-def _require_source(schema: dict[str, Any]) -> None:
-    if "source" in schema.get("properties", {}):
-        schema["required"] = ["source", *schema.get("required", ())]
-
-
-class ImageSource(DataSource):
+class ImageSource(LabelledSource):
     """A source of square or rectangular greyscale images."""
 
     image_size: int | None = Field(default=None, gt=0, le=4096)
@@ -155,10 +110,13 @@ class NpzData(DataSource):
     """Selects this source."""
     path: FilePath
     """The file."""
-    inputs: Name | None = None
-    """Name of the array of inputs."""
-    targets: Name | None = None
-    """Name of the array of targets."""
+    inputs: Name | dict[Name, Name] | None = None
+    """Name of the array of inputs; for a model with several inputs, a name for each: ``{image: x, age: ages}``."""
+    targets: Name | dict[Name, Name] | None = None
+    """Name of the array of targets; for a model with several outputs, a name for each. The name of an input in
+    place of an array's means that the output reconstructs that input."""
+    weights: Name | None = None
+    """Name of the array of weights, one for each example, by which its loss is multiplied."""
 
     @model_validator(mode="after")
     def _both_names(self) -> NpzData:
@@ -172,14 +130,16 @@ class NpyData(DataSource):
 
     source: Literal["npy"] = "npy"
     """Selects this source."""
-    inputs: FilePath
-    """File of inputs; its first axis counts examples."""
-    targets: FilePath
-    """File of targets; its first axis counts examples."""
-    test_inputs: FilePath | None = None
-    """File of test inputs."""
-    test_targets: FilePath | None = None
-    """File of test targets."""
+    inputs: FilePath | dict[Name, FilePath]
+    """File of inputs, whose first axis counts examples; for a model with several inputs, a file for each."""
+    targets: FilePath | dict[Name, FilePath]
+    """File of targets, whose first axis counts examples; for a model with several outputs, a file for each."""
+    weights: FilePath | None = None
+    """File of weights, one for each example, by which its loss is multiplied."""
+    test_inputs: FilePath | dict[Name, FilePath] | None = None
+    """File of test inputs, or a file for each input."""
+    test_targets: FilePath | dict[Name, FilePath] | None = None
+    """File of test targets, or a file for each output."""
     memory_map: bool | None = None
     """Whether arrays stay on disk and are read batch by batch; left out, those of more than 256 MiB do."""
 
@@ -190,30 +150,69 @@ class NpyData(DataSource):
         return self
 
 
-class TableSource(DataSource):
-    """A table: one row for each example, columns of numbers as inputs."""
+class ColumnSource(DataSource):
+    """A table: one row for each example, columns as inputs and targets."""
+
+    target: ColumnNames | None = None
+    """Column to predict, or several for a regression. Text is turned into classes, in sorted order."""
+    targets: dict[Name, ColumnNames] | None = Field(default=None, min_length=1)
+    """For a model with several outputs, in place of ``target``: the columns each output predicts. The name of an
+    input in place of a column means that the output reconstructs that input."""
+    features: tuple[Name, ...] | None = Field(default=None, strict=False, min_length=1)
+    """Columns that are the inputs, in this order; left out, all columns but targets and weights."""
+    inputs: dict[Name, ColumnNames] | None = Field(default=None, min_length=1)
+    """For a model with several inputs, in place of ``features``: the columns of each input. Columns of an input
+    with ``dtype: integer`` are categories: in each, the values in the training examples are numbered in sorted
+    order, after one number for values that are missing or not among them; the numbers of a column follow those of
+    the column before it, so that one embedding serves the whole input."""
+    bins: dict[Name, Annotated[int, Field(ge=2)]] | None = Field(default=None, min_length=1)
+    """Columns of numbers that become categories, with the number of bins: each bin has about the same number of
+    training examples."""
+    weights: Name | None = None
+    """Column of weights by which the loss of each example is multiplied."""
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """Every column that is a target (and, in ``targets``, names of inputs to reconstruct)."""
+        if self.targets is not None:
+            return tuple(dict.fromkeys(name for names in self.targets.values() for name in names))
+        return self.target or ()
+
+    @property
+    def feature_columns(self) -> tuple[str, ...] | None:
+        """Every column that is an input; ``None`` means all others."""
+        if self.inputs is not None:
+            return tuple(dict.fromkeys(name for names in self.inputs.values() for name in names))
+        return self.features
+
+    @model_validator(mode="after")
+    def _different_columns(self) -> Self:
+        if (self.target is None) == (self.targets is None):
+            raise ValueError("give either target (one output) or targets (a mapping, one entry for each output)")
+        if self.features is not None and self.inputs is not None:
+            raise ValueError("give either features (one input) or inputs (a mapping, one entry for each input)")
+        lists = [self.target, self.features, *(self.targets or {}).values(), *(self.inputs or {}).values()]
+        for names in lists:
+            no_repeats(names)
+        features = self.feature_columns
+        both = sorted(set(self.target_columns) & set(features or ()))
+        if both:
+            raise ValueError(f"{', '.join(both)} is both a feature and a target; remove it from one")
+        if self.weights is not None and self.weights in {*self.target_columns, *(features or ())}:
+            raise ValueError(f"{self.weights} is the column of weights; remove it from features and targets")
+        stray = sorted(set(self.bins or ()) - set(features or self.bins or ()))
+        if stray:
+            raise ValueError(f"bins must name columns that are inputs, but {', '.join(stray)} is none")
+        return self
+
+
+class TableSource(ColumnSource):
+    """A table in a file."""
 
     path: FilePath
     """The file."""
-    target: Annotated[
-        tuple[Name, ...],
-        Field(strict=False, min_length=1),
-        BeforeValidator(_one_or_several, json_schema_input_type=Name | list[Name]),
-    ]
-    """Column to predict, or several for a regression. Text is turned into classes, in sorted order."""
-    features: tuple[Name, ...] | None = Field(default=None, strict=False, min_length=1)
-    """Columns that are the inputs, in this order; left out, all columns but the target."""
     test_path: FilePath | None = None
     """File of test examples with the same columns."""
-
-    @model_validator(mode="after")
-    def _different_columns(self) -> TableSource:
-        _no_repeats(self.target)
-        _no_repeats(self.features)
-        both = sorted(set(self.target) & set(self.features or ()))
-        if both:
-            raise ValueError(f"{', '.join(both)} is both a feature and a target; remove it from one")
-        return self
 
 
 class CsvData(TableSource):
@@ -232,6 +231,24 @@ class ParquetData(TableSource):
     """Selects this source."""
 
 
+class ScikitLearnData(ColumnSource):
+    """A table that comes with scikit-learn; needs no download."""
+
+    source: Literal["scikit_learn"] = "scikit_learn"
+    """Selects this source."""
+    table: Literal["breast_cancer", "diabetes", "iris", "wine"]
+    """Which one: ``breast_cancer`` (569 rows, 2 classes), ``diabetes`` (442 rows, a number to predict; unscaled),
+    ``iris`` (150 rows, 3 classes) or ``wine`` (178 rows, 3 classes). Columns have scikit-learn's names; the one to
+    predict is ``target``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_target(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("target") is None and value.get("targets") is None:
+            return {**value, "target": "target"}
+        return value
+
+
 class _PythonArguments(DataSource):
     folder: FilePath | None = None
     """Folder the module is looked for in before installed ones; left out, that of the config file."""
@@ -243,7 +260,9 @@ class PythonData(_PythonArguments):
     """A function of your own, found beside the config file or among installed modules.
 
     It returns ``(x, y)``, a dictionary with ``x`` and ``y`` and, where wanted, ``x_validation``,
-    ``y_validation``, ``x_test``, ``y_test`` and ``class_names``, or a ``dualml.data.Dataset``.
+    ``y_validation``, ``x_test``, ``y_test``, ``weights``, ``weights_validation``, ``weights_test`` and
+    ``class_names``, or a ``dualml.data.Dataset``. For a model with several inputs or outputs, ``x`` or ``y`` is a
+    dictionary with an array for each.
     """
 
     source: Literal["python"] = "python"
@@ -272,7 +291,18 @@ def _shorthand(value: Any) -> Any:
 
 
 _Source: TypeAlias = Annotated[
-    DigitsData | IdxData | FashionMnistData | NpzData | NpyData | CsvData | ParquetData | PythonData,
+    DigitsData
+    | IdxData
+    | FashionMnistData
+    | NpzData
+    | NpyData
+    | CsvData
+    | ParquetData
+    | ScikitLearnData
+    | TextData
+    | WordLanguagesData
+    | LanguageModelData
+    | PythonData,
     Field(discriminator="source"),
 ]
 

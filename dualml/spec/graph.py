@@ -1,23 +1,23 @@
 """The model an adapter builds: nodes in order, with shapes and parameters worked out.
 
 All of it is plain Python on shapes: an adapter only executes. A layer with an activation becomes two
-nodes, so each node is one operation that can be recorded and judged by itself.
+nodes, so each node is one operation that can be recorded and judged by itself. ``dualml.spec.graph_builder``
+makes a graph of a model.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from dualml.errors import SpecError
-from dualml.spec.layers import Activation, Layer, Shape
-from dualml.spec.model import Model
-from dualml.spelling import dotted, nearest
+from dualml.spec.layers import Shape
+from dualml.spec.model import INPUT
 
-INPUT = "input"
-"""Name of the model's input."""
+Precision = Literal["float32", "float64"]
+Prediction = Literal["softmax", "sigmoid", "identity"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Parameter:
     """One trainable array.
 
     Attributes:
-        name: Neutral name, ``<node>.<role>``, for example ``dense_1.kernel``.
+        name: Neutral name, ``<node>.<role>`` of the node that owns it, for example ``dense_1.kernel``.
+        role: What it is to the node that holds this object; a tied parameter has another role for its owner.
         shape: Neutral shape.
         initializer: How its first values are drawn.
         fan_in: Number of inputs that feed one output.
@@ -33,10 +34,28 @@ class Parameter:
     """
 
     name: str
+    role: str
     shape: Shape
     initializer: Any
     fan_in: int
     fan_out: int
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """One array that is not trained but changes in training: a running statistic.
+
+    Attributes:
+        name: Neutral name, ``<node>.<role>``.
+        role: What it is to its node.
+        shape: Neutral shape.
+        value: What every number of it is at first.
+    """
+
+    name: str
+    role: str
+    shape: Shape
+    value: float
 
 
 @dataclass(frozen=True)
@@ -47,10 +66,13 @@ class Node:
         name: Unique name.
         operation: The layer's kind, for example ``dense``: the key into an adapter's table of layers.
         settings: The layer's settings, every default filled in.
-        inputs: Names of the nodes that feed it.
+        inputs: Names of the nodes and model inputs that feed it.
         input_shapes: Their shapes, without the batch axis.
         shape: Shape of one example's output.
-        parameters: What it holds.
+        parameters: What it trains; a shared layer's and a tied one's belong to another node.
+        buffers: What it remembers of the examples it has seen in training.
+        owner: Name of the node whose native layer it is: its own, but for a shared layer.
+        random_mask: Shape, for one example, of the mask it needs in training; ``None`` if it draws nothing.
         path: Where it stands in the config, for messages.
     """
 
@@ -61,11 +83,38 @@ class Node:
     input_shapes: tuple[Shape, ...]
     shape: Shape
     parameters: tuple[Parameter, ...]
+    buffers: tuple[Buffer, ...]
+    owner: str
+    random_mask: Shape | None
     path: str
 
     def parameter(self, role: str) -> Parameter | None:
         """The parameter of that role, if the node has one."""
-        return next((item for item in self.parameters if item.name == f"{self.name}.{role}"), None)
+        return next((item for item in self.parameters if item.role == role), None)
+
+    @property
+    def weights(self) -> tuple[Parameter | Buffer, ...]:
+        """Every array it holds: parameters, then buffers."""
+        return (*self.parameters, *self.buffers)
+
+    def weight(self, role: str) -> Parameter | Buffer | None:
+        """The parameter or buffer of that role, if the node has one."""
+        return next((item for item in self.weights if item.role == role), None)
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """One input of the model.
+
+    Attributes:
+        name: What nodes call it.
+        shape: Shape of one example.
+        integer: Whether it holds whole numbers (int64) rather than values in the graph's precision.
+    """
+
+    name: str
+    shape: Shape
+    integer: bool
 
 
 @dataclass(frozen=True)
@@ -73,187 +122,127 @@ class Graph:
     """A model with everything worked out.
 
     Attributes:
-        input_shape: Shape of one example.
+        inputs: What it reads.
         nodes: The operations, each after those that feed it.
-        output: Name of the node whose values the loss takes.
+        outputs: Names of the nodes whose values the losses take; the first is the main one.
+        output_names: The layers' names as the model lists them, by which targets are given.
         precision: Number format of weights and arithmetic.
-        prediction: What turns the output into a prediction.
+        predictions: What turns each output into a prediction.
     """
 
-    input_shape: Shape
+    inputs: tuple[GraphInput, ...]
     nodes: tuple[Node, ...]
-    output: str
-    precision: Literal["float32", "float64"]
-    prediction: Literal["softmax", "identity"]
+    outputs: tuple[str, ...]
+    output_names: tuple[str, ...]
+    precision: Precision
+    predictions: Mapping[str, Prediction]
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter, in the order of the nodes."""
-        return tuple(parameter for node in self.nodes for parameter in node.parameters)
+        """Every parameter once, in the order of the nodes."""
+        owned: dict[str, Parameter] = {}
+        for node in self.nodes:
+            for parameter in node.parameters:
+                owned.setdefault(parameter.name, parameter)
+        return tuple(owned.values())
+
+    @cached_property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """Every buffer, in the order of the nodes."""
+        return tuple(buffer for node in self.nodes for buffer in node.buffers)
+
+    @property
+    def weights(self) -> tuple[Parameter | Buffer, ...]:
+        """Every array of the model: parameters, then buffers."""
+        return (*self.parameters, *self.buffers)
 
     @cached_property
     def by_name(self) -> dict[str, Node]:
         """Nodes by name."""
         return {node.name: node for node in self.nodes}
 
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return tuple(item.name for item in self.inputs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of everything that has values: inputs, then nodes."""
+        return (*self.input_names, *self.by_name)
+
+    @property
+    def output(self) -> str:
+        """Name of the main output."""
+        return self.outputs[0]
+
     @property
     def output_shape(self) -> Shape:
-        """Shape of one example's output."""
+        """Shape of one example's main output."""
         return self.by_name[self.output].shape
 
     @property
+    def prediction(self) -> Prediction:
+        """What turns the main output into a prediction."""
+        return self.predictions[self.output]
+
+    @property
     def chain(self) -> bool:
-        """Whether each node is fed by the one before it alone."""
-        names = (INPUT, *(node.name for node in self.nodes))
-        return all(node.inputs == (before,) for before, node in zip(names, self.nodes, strict=False))
+        """Whether it has one input and one output, each node is fed by the one before it alone, and none is shared."""
+        if len(self.inputs) > 1 or self.outputs != (self.nodes[-1].name,):
+            return False
+        names = (*self.input_names, *(node.name for node in self.nodes))
+        return all(
+            node.inputs == (before,) and node.owner == node.name
+            for before, node in zip(names, self.nodes, strict=False)
+        )
 
     @property
     def dropouts(self) -> tuple[Node, ...]:
         """The nodes that need a random mask in training."""
-        return tuple(node for node in self.nodes if node.operation == "dropout")
+        return tuple(node for node in self.nodes if node.random_mask is not None)
+
+    def named_inputs(self, inputs: Any) -> dict[str, Any]:
+        """Inputs by name: as they are if they are a mapping, else the model's only input.
+
+        Raises:
+            ValueError: The names are not the model's inputs.
+        """
+        return _named(inputs, self.input_names, "inputs")
+
+    def named_targets(self, targets: Any) -> dict[str, Any]:
+        """Targets by output node: given by the outputs' names if they are a mapping, else those of the only output.
+
+        Raises:
+            ValueError: The names are not the model's outputs.
+        """
+        found = _named(targets, self.output_names, "outputs' targets")
+        return dict(zip(self.outputs, found.values(), strict=True))
 
 
-@dataclass
-class GraphProblem:
-    """One thing that does not fit: ``location`` is the path of the config key at fault."""
-
-    location: tuple[str | int, ...]
-    message: str
-
-
-@dataclass
-class _Builder:
-    model: Model
-    shapes: dict[str, Shape | None] = field(default_factory=dict)  # None: unknown after an error
-    ends: dict[str, str] = field(default_factory=dict)  # layer name -> its last node
-    nodes: list[Node] = field(default_factory=list)
-    problems: list[GraphProblem] = field(default_factory=list)
-
-    def problem(self, index: int, layer: Layer, key: str, message: str) -> None:
-        self.problems.append(GraphProblem(("layers", index, layer.kind, key), message))
-
-    def names(self) -> list[str]:
-        taken: set[str] = {INPUT}
-        for index, layer in enumerate(self.model.layers):
-            if layer.name is None:
-                continue
-            if layer.name in taken:
-                why = "is the model's input" if layer.name == INPUT else "names another layer"
-                self.problem(index, layer, "name", f"{layer.name!r} {why}; names must be unique")
-            taken.add(layer.name)
-        counts: dict[str, int] = {}
-        names = []
-        for layer in self.model.layers:
-            name = layer.name
-            while name is None or (layer.name is None and name in taken):
-                counts[layer.kind] = counts.get(layer.kind, 0) + 1
-                name = f"{layer.kind}_{counts[layer.kind]}"
-            taken.add(name)
-            names.append(name)
-        return names
-
-    def sources(self, index: int, layer: Layer, before: str, names: list[str]) -> list[str] | None:
-        given = layer.inputs
-        if given is None:
-            sources = [before]
-        else:
-            sources = [given] if isinstance(given, str) else list(given)
-            for source in sources:
-                if source in self.ends:
-                    continue
-                if source in names:
-                    self.problem(index, layer, "inputs", f"{source!r} comes later; a layer's inputs must stand before")
-                else:
-                    self.problem(index, layer, "inputs", f"no layer is named {source!r}{nearest(source, self.ends)}")
-                return None
-        fewest, most = layer.fewest_inputs, layer.most_inputs
-        if len(sources) < fewest or (most is not None and len(sources) > most):
-            wanted = f"exactly {fewest}" if fewest == most else f"at least {fewest}"
-            hint = "; name them: inputs: [a, b]" if given is None else ""
-            self.problem(index, layer, "inputs", f"takes {wanted} input{'s' * (fewest > 1)}, got {len(sources)}{hint}")
-            return None
-        return sources
-
-    def append(self, name: str, settings: Layer, sources: list[str], path: str) -> None:
-        shapes = tuple(self.shapes[source] or () for source in sources)
-        parameters = tuple(
-            Parameter(f"{name}.{item.role}", item.shape, item.initializer, item.fan_in, item.fan_out)
-            for item in settings.parameters(shapes)
-        )
-        node = Node(name, settings.kind, settings, tuple(sources), shapes, settings.shape(shapes), parameters, path)
-        self.nodes.append(node)
-        self.shapes[name] = node.shape
-
-    def run(self) -> str:
-        names = self.names()
-        self.shapes[INPUT] = self.model.input
-        self.ends[INPUT] = INPUT
-        before = INPUT
-        for index, (layer, name) in enumerate(zip(self.model.layers, names, strict=True)):
-            sources = self.sources(index, layer, before, names)
-            before = self.ends[name] = name
-            self.shapes[name] = None
-            ends = [self.ends[source] for source in sources or ()]
-            if sources is None or any(self.shapes[end] is None for end in ends):
-                continue
-            path = f"model.layers[{index}]"
-            try:
-                self.append(name, layer, ends, path)
-            except ValueError as error:
-                self.problems.append(GraphProblem(("layers", index, layer.kind), f"layer {name!r}: {error}"))
-                continue
-            function = getattr(layer, "activation", None)
-            if function is not None:
-                end = f"{name}_{function.kind}"
-                while end in self.shapes or end in names:
-                    end += "_"
-                self.append(end, Activation(function=function), [name], path)
-                self.ends[name] = end
-        self.unused(names)
-        return self.ends[before]
-
-    def unused(self, names: list[str]) -> None:
-        fed = {source for node in self.nodes for source in node.inputs}
-        for index, (layer, name) in enumerate(zip(self.model.layers[:-1], names, strict=False)):
-            if not self.problems and self.ends[name] not in fed:
-                self.problem(
-                    index, layer, "name", f"nothing uses layer {name!r}; feed it to a later layer or remove it"
-                )
-
-
-def layer_names(model: Model) -> list[str]:
-    """The name of every layer: its own, or its kind and a running number."""
-    return _Builder(model).names()
-
-
-def graph_problems(model: Model) -> list[GraphProblem]:
-    """Everything that does not fit in a model's graph: names, inputs, shapes."""
-    builder = _Builder(model)
-    builder.run()
-    return builder.problems
-
-
-def build_graph(
-    model: Model, precision: Literal["float32", "float64"], prediction: Literal["softmax", "identity"]
-) -> Graph:
-    """Work out a model's graph.
-
-    Args:
-        model: The model, every default filled in.
-        precision: Number format of weights and arithmetic.
-        prediction: What turns the output into a prediction.
-
-    Raises:
-        SpecError: Names, inputs or shapes do not fit; the message holds every problem.
-    """
-    builder = _Builder(model)
-    output = builder.run()
-    if builder.problems:
-        lines = [f"model.{dotted(problem.location)}: {problem.message}" for problem in builder.problems]
-        raise SpecError("\n".join(lines))
-    return Graph(model.input, tuple(builder.nodes), output, precision, prediction)
+def _named(values: Any, names: tuple[str, ...], what: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        if len(names) > 1:
+            raise ValueError(f"the model's {what} must be given as a mapping of {', '.join(names)} to arrays")
+        return {names[0]: values}
+    if set(values) != set(names):
+        raise ValueError(f"the model's {what} must be exactly {', '.join(names)}; got {', '.join(values) or 'none'}")
+    return {name: values[name] for name in names}
 
 
 def parameter_count(graph: Graph) -> int:
     """Number of trainable values."""
     return sum(math.prod(parameter.shape) for parameter in graph.parameters)
+
+
+__all__ = [
+    "INPUT",
+    "Buffer",
+    "Graph",
+    "GraphInput",
+    "Node",
+    "Parameter",
+    "Precision",
+    "Prediction",
+    "parameter_count",
+]

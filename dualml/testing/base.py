@@ -11,7 +11,8 @@ import pytest
 from dualml import registry
 from dualml.errors import UnsupportedError
 from dualml.protocol import Backend, Network, Trainer
-from dualml.spec.config import Precision, Spec
+from dualml.spec.config import Spec
+from dualml.spec.graph import Precision
 from dualml.testing.cases import Case, Update
 
 
@@ -123,7 +124,7 @@ class Checks:
     ) -> Trainer:
         """A trainer of a network by one of the optimizer rows."""
         return network.trainer(
-            case.loss,
+            case.objective,
             update.optimizer,
             batch_size=case.examples if batch_size is None else batch_size,
             update_size=update_size,

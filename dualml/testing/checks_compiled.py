@@ -64,7 +64,7 @@ class CompiledChecks(TrainingChecks):
             trainer = self.trainer(network, case, update, compiled=compiled)
             losses = [trainer.step(piece.batch, piece.lr, masks=piece.masks) for piece in pieces]
             found.append((np.array(losses), network.get_weights()))
-        must = oracle.trained(case.graph(), case.weights(), case.loss, update.optimizer, update.clip, pieces)
+        must = oracle.trained(case.graph(), case.weights(), case.objective, update.optimizer, update.clip, pieces)
         hint = "a rate, a mask or a batch size that was compiled in as a constant"
         assert_close("the losses of compiled steps", found[1][0], found[0][0], must.losses.bound, hint)
         for name, right in must.parameters.items():

@@ -32,7 +32,7 @@ class OwnershipChecks(Checks):
         taps = [INPUT, *PLAIN.graph().by_name]
 
         def everything() -> dict[str, Array]:
-            found = network.gradients(PLAIN.batch(), PLAIN.loss, taps=taps)
+            found = network.gradients(PLAIN.batch(), PLAIN.objective, taps=taps)
             forward = network.forward(PLAIN.inputs(), taps=taps[1:])
             return {
                 **_under("get_weights()", network.get_weights()),
@@ -73,7 +73,7 @@ class OwnershipChecks(Checks):
             batch, masks = THIN.batch(), THIN.masks()
             taps = [INPUT, *THIN.graph().by_name]
             trainer.step(batch, 0.1, masks=masks)
-            found = network.gradients(batch, THIN.loss, masks=masks, taps=taps)
+            found = network.gradients(batch, THIN.objective, masks=masks, taps=taps)
             state = trainer.get_state()
             kept = {
                 **_under("get_weights()", network.get_weights()),
@@ -89,7 +89,7 @@ class OwnershipChecks(Checks):
             }
             copies = {name: value.copy() for name, value in kept.items()}
             trainer.step(batch, 0.1, masks=masks)
-            network.gradients(THIN.batch(variant=1), THIN.loss, masks=masks, taps=taps)
+            network.gradients(THIN.batch(variant=1), THIN.objective, masks=masks, taps=taps)
             network.set_weights(THIN.weights(variant=1))
             hint = "an array that shares memory with the framework's own tensor"
             assert_all_identical("what was returned before more training, from", kept, copies, hint)
@@ -108,10 +108,10 @@ class OwnershipChecks(Checks):
             **_under("masks", masks),
             **_under("gradients", given),
             **_under("run masks", run_masks),
-            "inputs": batch.inputs,
-            "targets": batch.targets,
-            "data inputs": data.inputs,
-            "data targets": data.targets,
+            "inputs": np.asarray(batch.inputs),
+            "targets": np.asarray(batch.targets),
+            "data inputs": np.asarray(data.inputs),
+            "data targets": np.asarray(data.targets),
             "order": order,
             "lrs": lrs,
         }
@@ -133,7 +133,7 @@ class OwnershipChecks(Checks):
             copies = {name: value.copy() for name, value in watched.items()}
             network.forward(batch.inputs, training=True, taps=[INPUT][:0], masks=masks)
             network.predict(batch.inputs)
-            network.gradients(batch, THIN.loss, masks=masks, taps=[INPUT])
+            network.gradients(batch, THIN.objective, masks=masks, taps=[INPUT])
             network.set_weights(weights)
             trainer.set_state(state)
             trainer.apply(given, 0.1)
@@ -182,7 +182,7 @@ class OwnershipChecks(Checks):
         """Arguments may be views: reversed, strided, in column-major order, read-only."""
         network = self.network(backend, THIN)
         batch, masks = THIN.batch(), THIN.masks()
-        must = network.gradients(batch, THIN.loss, masks=masks)
+        must = network.gradients(batch, THIN.objective, masks=masks)
 
         def reversed_view(array: Array) -> Array:
             return np.ascontiguousarray(array[::-1])[::-1]
@@ -203,8 +203,8 @@ class OwnershipChecks(Checks):
         ):
             network.set_weights({name: view(value) for name, value in THIN.weights().items()})
             got = network.gradients(
-                Batch(view(batch.inputs), view(batch.targets)),
-                THIN.loss,
+                Batch(view(np.asarray(batch.inputs)), view(np.asarray(batch.targets))),
+                THIN.objective,
                 masks={name: view(mask) for name, mask in masks.items()},
             )
             hint = "memory that is read without looking at the strides"
@@ -284,7 +284,7 @@ class RandomnessChecks(Checks):
         network = self.network(backend, THIN)
         calls: dict[str, Callable[[], Any]] = {
             "forward(training=True)": lambda: network.forward(THIN.inputs(), training=True),
-            "gradients()": lambda: network.gradients(THIN.batch(), THIN.loss),
+            "gradients()": lambda: network.gradients(THIN.batch(), THIN.objective),
         }
         for what, call in calls.items():
             try:
@@ -340,7 +340,7 @@ class RandomnessChecks(Checks):
         )
         assert_identical("the output in inference mode", network.forward(inputs)[output], inputs, "active in inference")
         network.seed(1)
-        trained = network.gradients(Batch(inputs, np.zeros((1, size))), case.loss, taps=[output])
+        trained = network.gradients(Batch(inputs, np.zeros((1, size))), case.objective, taps=[output])
         assert_identical(
             "the values in gradients() after the same seed", trained.values[output], first, "another generator there"
         )

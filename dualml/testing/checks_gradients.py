@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from dualml import reference
-from dualml.protocol import Backend, Batch, Gradients
+from dualml.protocol import Arrays, Backend, Batch, Gradients
 from dualml.spec.activations import Elu, LeakyRelu, Relu
-from dualml.spec.config import Precision
-from dualml.spec.graph import INPUT
+from dualml.spec.graph import INPUT, Graph, Precision
 from dualml.spec.layers import Activation
 from dualml.spec.losses import MeanSquaredError
 from dualml.testing import oracle
 from dualml.testing.assertions import assert_all_identical, assert_close, assert_names, check
+from dualml.spec.objective import Objective
 from dualml.testing.base import Checks, over
 from dualml.testing.cases import LOSS_CASES, NETWORK_CASES, PLAIN, THIN, Case
 
@@ -45,6 +45,15 @@ KINK_CASES = (
 )
 
 
+def objective_and_bound(
+    objective: Objective, graph: Graph, values: Arrays, batch: Batch, count: int | None, unit: float
+) -> tuple[reference.Scored, reference.Scored]:
+    """The objective for what a backend itself gave as outputs, and bounds on its rounding."""
+    outputs = {name: values[name] for name in graph.outputs}
+    arguments = (objective, outputs, graph.named_targets(batch.targets), batch.weights, count)
+    return reference.objective_value(*arguments), reference.objective_bound(*arguments, unit=unit)
+
+
 class GradientChecks(Checks):
     """Losses are judged by the reference, gradients by central differences and by the reference."""
 
@@ -59,21 +68,21 @@ class GradientChecks(Checks):
             unit = reference.unit_roundoff(precision)
             network = self.network(backend, case, precision)
             for count in (None, 2 * case.examples + 1):
-                got = network.gradients(batch, case.loss, taps=[graph.output], count=count)
-                output = got.values[graph.output]
+                got = network.gradients(batch, case.objective, taps=graph.outputs, count=count)
+                scored = objective_and_bound(case.objective, graph, got.values, batch, count, unit)
                 divisor = f"count={count}" if count else "no count"
                 assert_close(
                     f"example_losses in {precision} with {divisor}",
                     got.example_losses,
-                    reference.example_losses(case.loss, output, batch.targets),
-                    reference.example_losses_bound(case.loss, output, batch.targets, unit),
+                    scored[0].examples,
+                    scored[1].examples,
                     "label smoothing that did not arrive, or another mean over the values of an example",
                 )
                 assert_close(
                     f"loss in {precision} with {divisor}",
                     got.loss,
-                    reference.loss_value(case.loss, output, batch.targets, count),
-                    reference.loss_value_bound(case.loss, output, batch.targets, count, unit=unit),
+                    scored[0].value,
+                    scored[1].value,
                     _LOSS_HINT,
                 )
 
@@ -82,11 +91,11 @@ class GradientChecks(Checks):
         """Gradients for parameters, every node and the input: central differences of the loss, float64."""
         graph, weights, batch, masks = case.graph(), case.weights(), case.batch(), case.masks()
         got = self._gradients(backend, case, "float64")
-        of_parameters = oracle.parameter_gradients(graph, weights, batch, case.loss, masks)
+        of_parameters = oracle.parameter_gradients(graph, weights, batch, case.objective, masks)
         assert_names("the gradients of the parameters", got.parameters, of_parameters)
         for name, must in of_parameters.items():
             assert_close(f"the gradient for {name!r}", got.parameters[name], must.value, must.bound, _GRADIENT_HINT)
-        for name, must in oracle.value_gradients(graph, weights, batch, case.loss, masks).items():
+        for name, must in oracle.value_gradients(graph, weights, batch, case.objective, masks).items():
             assert_close(
                 f"the gradient for the value of {name!r}",
                 got.values_gradients[name],
@@ -108,9 +117,9 @@ class GradientChecks(Checks):
     def _gradients(self, backend: Backend, case: Case, precision: Precision, count: int | None = None) -> Gradients:
         return self.network(backend, case, precision).gradients(
             case.batch(precision),
-            case.loss,
+            case.objective,
             masks=case.masks(),
-            taps=[INPUT, *case.graph(precision).by_name],
+            taps=case.graph(precision).names,
             count=count,
         )
 
@@ -123,18 +132,22 @@ class GradientChecks(Checks):
         )
         unit = reference.unit_roundoff(precision)
         got = self._gradients(backend, case, precision)
-        values = {**got.values, INPUT: batch.inputs}
+        values = {**got.values, **graph.named_inputs(batch.inputs)}
         for name, right in oracle.composed(graph, weights, values, masks, training=True).items():
             assert_close(
                 f"the value of {name!r} in gradients()", got.values[name], right.value, right.bound, "a stale tap"
             )
-        must = reference.local_gradients(graph, weights, batch, case.loss, got, masks=masks, unit=unit)
+        must = reference.local_gradients(graph, weights, batch, case.objective, got, masks=masks, unit=unit)
         for name, value in must.values.items():
             what = f"the gradient for the value of {name!r}, given what follows it,"
             assert_close(what, got.values_gradients[name], value, must.value_bounds[name], _GRADIENT_HINT)
         for name, value in must.parameters.items():
             what = f"the gradient for {name!r}, given that for its node's value,"
             assert_close(what, got.parameters[name], value, must.parameter_bounds[name], _GRADIENT_HINT)
+        assert_names("the new buffers", got.buffers, [item.name for item in graph.buffers])
+        for name, value in must.buffers.items():
+            hint = "the variance divided by another number, or momentum the other way round"
+            assert_close(f"the new {name!r}", got.buffers[name], value, must.buffer_bounds[name], hint)
 
     @over(KINK_CASES)
     def test_gradient_at_zero(self, backend: Backend, case: Kink) -> None:
@@ -142,7 +155,7 @@ class GradientChecks(Checks):
         alone = Case(f"kinks/{case.name}", (3,), [Activation(function=case.function)], MeanSquaredError(), examples=1)
         # With targets of -1 and outputs of 0, three of them, the loss has the derivative 2 / 3 for each output.
         batch = Batch(np.array([[0.0, -0.0, 0.0]]), np.full((1, 3), -1.0))
-        got = self.network(backend, alone).gradients(batch, alone.loss, taps=[INPUT]).values_gradients[INPUT]
+        got = self.network(backend, alone).gradients(batch, alone.objective, taps=[INPUT]).values_gradients[INPUT]
         what = f"the derivative of {case.name} at 0, times 2 / 3,"
         bound = 4 * reference.unit_roundoff("float64")
         assert_close(what, got, np.full((1, 3), case.slope * 2 / 3), bound, "another convention at the kink")
@@ -153,7 +166,7 @@ class GradientChecks(Checks):
         count = 2 * case.examples + 3
         got = self._gradients(backend, case, "float64", count)
         for name, must in oracle.parameter_gradients(
-            case.graph(), case.weights(), case.batch(), case.loss, case.masks(), count
+            case.graph(), case.weights(), case.batch(), case.objective, case.masks(), count
         ).items():
             assert_close(
                 f"the gradient for {name!r} with count={count}",
@@ -168,7 +181,7 @@ class GradientChecks(Checks):
         """gradients() changes no weight, gives the same bits a second time and adds nothing up between calls."""
         network = self.network(backend, case)
         before = network.get_weights()
-        first, second = (network.gradients(case.batch(), case.loss, masks=case.masks()) for _ in range(2))
+        first, second = (network.gradients(case.batch(), case.objective, masks=case.masks()) for _ in range(2))
         hint = "gradients that accumulate from call to call, or random numbers beside the masks"
         assert_all_identical("the gradient, a second time,", second.parameters, first.parameters, hint)
         check(
@@ -180,14 +193,14 @@ class GradientChecks(Checks):
         """gradients() runs in training mode and leaves inference mode behind."""
         network, output = self.network(backend, THIN), THIN.graph().output
         before = network.forward(THIN.inputs())
-        network.gradients(THIN.batch(), THIN.loss, masks=THIN.masks())
+        network.gradients(THIN.batch(), THIN.objective, masks=THIN.masks())
         assert_all_identical(
             "the output in inference mode after gradients()",
             network.forward(THIN.inputs()),
             before,
             "a mode that stays switched",
         )
-        got = network.gradients(THIN.batch(), THIN.loss, masks=THIN.masks(), taps=[output]).values[output]
+        got = network.gradients(THIN.batch(), THIN.objective, masks=THIN.masks(), taps=[output]).values[output]
         must = network.forward(THIN.inputs(), training=True, masks=THIN.masks())[output]
         unit = reference.unit_roundoff("float64")
         assert_close("the output in gradients()", got, must, 2**5 * unit * np.abs(must).max(), "inference mode there")

@@ -11,7 +11,8 @@ from dualml import registry
 from dualml.errors import UnsupportedError, WeightsError
 from dualml.protocol import Array, Backend, Capabilities
 from dualml.spec.activations import ACTIVATIONS
-from dualml.spec.config import Precision, Spec
+from dualml.spec.config import Spec
+from dualml.spec.graph import Precision
 from dualml.spec.layers import LAYERS
 from dualml.spec.losses import LOSSES
 from dualml.spec.optimizers import OPTIMIZERS
@@ -206,13 +207,13 @@ class NameChecks(Checks):
         for precision in sorted(backend.capabilities.precisions & {"float32", "float64"}):
             graph = PLAIN.graph(precision)  # type: ignore[arg-type]
             network = self.network(backend, PLAIN, precision)  # type: ignore[arg-type]
-            got = network.gradients(PLAIN.batch(precision), PLAIN.loss, taps=taps)  # type: ignore[arg-type]
+            got = network.gradients(PLAIN.batch(precision), PLAIN.objective, taps=taps)  # type: ignore[arg-type]
             check(isinstance(got.loss, float), "loss", "be a Python float", f"it is a {type(got.loss).__name__}")
             assert_array("example_losses", got.example_losses, (PLAIN.examples,), precision)
             assert_names("the gradients of the parameters", got.parameters, [item.name for item in graph.parameters])
             for item in graph.parameters:
                 assert_array(f"the gradient of {item.name!r}", got.parameters[item.name], item.shape, precision)
-            shapes = {"input": graph.input_shape, **{node.name: node.shape for node in graph.nodes}}
+            shapes = {"input": graph.inputs[0].shape, **{node.name: node.shape for node in graph.nodes}}
             for what, values in (("value", got.values), ("gradient", got.values_gradients)):
                 assert_names(f"the {what}s of the taps", values, taps)
                 for name in taps:
@@ -223,7 +224,7 @@ class NameChecks(Checks):
         """Without taps there are none: forward() gives the output alone, gradients() no values."""
         network = self.network(backend, PLAIN)
         assert_names("forward() without taps", network.forward(PLAIN.inputs()), [PLAIN.graph().output])
-        got = network.gradients(PLAIN.batch(), PLAIN.loss)
+        got = network.gradients(PLAIN.batch(), PLAIN.objective)
         assert_names("gradients().values without taps", got.values, [])
         assert_names("gradients().values_gradients without taps", got.values_gradients, [])
 

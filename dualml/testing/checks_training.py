@@ -8,7 +8,7 @@ import numpy as np
 
 from dualml import reference
 from dualml.protocol import Array, Backend, Batch, Masks, Network, Trainer
-from dualml.spec.config import Precision
+from dualml.spec.graph import Precision
 from dualml.spec.optimizers import Adam, GlobalNorm, Sgd
 from dualml.testing import oracle
 from dualml.testing.assertions import assert_all_identical, assert_array, assert_close, assert_identical, check
@@ -60,7 +60,7 @@ class Run:
         found = []
         for number, lr in enumerate(self.lrs):
             part = slice(number * size, (number + 1) * size)
-            batch = Batch(data.inputs[order[part]], data.targets[order[part]])
+            batch = data.take(order[part])
             kept = None if masks is None else {name: mask[part] for name, mask in masks.items()}
             found.append(oracle.Piece(batch, lr, kept))
         return found
@@ -92,7 +92,7 @@ class TrainingChecks(Checks):
         for number, lr in enumerate(RATES):
             batch, masks = THIN.batch(variant=number), THIN.masks(variant=number)
             loss = stepping.step(batch, lr, masks=masks)
-            found = two.gradients(batch, THIN.loss, masks=masks)
+            found = two.gradients(batch, THIN.objective, masks=masks)
             applying.apply(found.parameters, lr)
             check(isinstance(loss, float), "what step() returns", "be a Python float", f"it is a {type(loss).__name__}")
             assert_identical(
@@ -120,8 +120,8 @@ class TrainingChecks(Checks):
             for start in range(0, len(piece.batch), case.batch_size):
                 rows = slice(start, start + case.batch_size)
                 found = two.gradients(
-                    Batch(piece.batch.inputs[rows], piece.batch.targets[rows]),
-                    case.case.loss,
+                    piece.batch.take(rows),
+                    case.case.objective,
                     masks={name: mask[rows] for name, mask in (piece.masks or {}).items()} or None,
                     count=len(piece.batch),
                 )
@@ -206,7 +206,7 @@ class TrainingChecks(Checks):
         must = oracle.trained(
             case.case.graph(precision),
             case.case.weights(precision),
-            case.case.loss,
+            case.case.objective,
             case.update.optimizer,
             case.update.clip,
             case.pieces(precision),

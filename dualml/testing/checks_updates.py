@@ -10,7 +10,7 @@ import numpy as np
 
 from dualml.errors import WeightsError
 from dualml.protocol import Arrays, Backend, State, Trainer
-from dualml.spec.config import Precision
+from dualml.spec.graph import Precision
 from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.testing import oracle
 from dualml.testing.assertions import assert_all_identical, assert_close, assert_names, check, fail

@@ -8,8 +8,7 @@ import numpy as np
 
 from dualml import reference
 from dualml.protocol import Array, Arrays, Backend, Masks, Network
-from dualml.spec.config import Precision
-from dualml.spec.graph import INPUT, Graph
+from dualml.spec.graph import Graph, Precision
 from dualml.spec.layers import Activation
 from dualml.testing import oracle
 from dualml.testing.assertions import assert_all_identical, assert_array, assert_close, assert_identical, check
@@ -51,7 +50,7 @@ class ValueChecks(Checks):
         graph, weights, inputs = case.graph(), case.weights(), case.inputs()
         masks = case.masks() if training else None
         got = self.network(backend, case).forward(inputs, training=training, taps=list(graph.by_name), masks=masks)
-        _assert_composed(graph, weights, {INPUT: inputs, **got}, masks, training=training)
+        _assert_composed(graph, weights, {**graph.named_inputs(inputs), **got}, masks, training=training)
 
     @over(NETWORK_CASES)
     def test_values_float32(self, backend: Backend, case: Case) -> None:
@@ -62,15 +61,15 @@ class ValueChecks(Checks):
             training = masks is not None
             got = network.forward(inputs, training=training, taps=list(graph.by_name), masks=masks)
             for node in graph.nodes:
-                assert_array(f"the value of {node.name!r}", got[node.name], (len(inputs), *node.shape), "float32")
-            _assert_composed(graph, weights, {INPUT: inputs, **got}, masks, training=training)
+                assert_array(f"the value of {node.name!r}", got[node.name], (case.examples, *node.shape), "float32")
+            _assert_composed(graph, weights, {**graph.named_inputs(inputs), **got}, masks, training=training)
 
     @over(EDGE_CASES)
     def test_activation_edges(self, backend: Backend, case: Case) -> None:
         """Activations where they saturate, at 0, on both sides of a threshold, and without any parameter."""
         graph = case.graph()
         got = self.network(backend, dataclasses.replace(case, name=f"edges/{case.name}")).forward(EDGE_INPUTS)
-        _assert_composed(graph, {}, {INPUT: EDGE_INPUTS, **got}, None, training=False)
+        _assert_composed(graph, {}, {**graph.named_inputs(EDGE_INPUTS), **got}, None, training=False)
 
     @over((PLAIN, THIN))
     def test_taps_change_nothing(self, backend: Backend, case: Case) -> None:
@@ -141,7 +140,7 @@ class ValueChecks(Checks):
         inputs = PLAIN.inputs(examples=9)
         for rows in (slice(0, 9), slice(0, 1), slice(4, 9), slice(8, 9)):
             got = network.forward(inputs[rows], taps=list(graph.by_name))
-            _assert_composed(graph, PLAIN.weights(), {INPUT: inputs[rows], **got}, None, training=False)
+            _assert_composed(graph, PLAIN.weights(), {**graph.named_inputs(inputs[rows]), **got}, None, training=False)
 
     @over(LOSS_CASES)
     def test_predictions(self, backend: Backend, case: Case) -> None:

@@ -8,7 +8,7 @@ reference's forward pass, where no mistake in a derivative can hide. No other ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualml import randomness, reference
-from dualml.protocol import Array, Arrays, Batch, Gradients, Masks, State
-from dualml.spec.graph import INPUT, Graph
-from dualml.spec.losses import Loss
+from dualml.protocol import Arrays, Batch, Gradients, Masks, State
+from dualml.spec.graph import Graph
+from dualml.spec.objective import Minimised
 from dualml.spec.optimizers import Clipping, Optimizer
 
 Float = NDArray[np.float64]
@@ -99,50 +99,34 @@ def central_differences(function: Callable[[Float], float], at: Float) -> Judged
     return Judged(fine, np.abs(coarse - fine) + rounding)
 
 
-def evaluate(
-    graph: Graph, weights: Arrays, inputs: Array, masks: Masks | None, replaced: Mapping[str, Float] | None = None
-) -> dict[str, Float]:
-    """Values of all nodes in training mode, some of them replaced before they are used."""
-    replaced = replaced or {}
-    values: dict[str, Float] = {INPUT: np.asarray(replaced.get(INPUT, inputs), dtype=np.float64)}
-    for node in graph.nodes:
-        if node.name in replaced:
-            values[node.name] = replaced[node.name]
-        else:
-            sources = [values[name] for name in node.inputs]
-            mask = (masks or {}).get(node.name)
-            values[node.name] = reference.node_forward(node, weights, sources, training=True, mask=mask)
-    return values
-
-
 def parameter_gradients(
-    graph: Graph, weights: Arrays, batch: Batch, loss: Loss, masks: Masks | None, count: int | None = None
+    graph: Graph, weights: Arrays, batch: Batch, loss: Minimised, masks: Masks | None, count: int | None = None
 ) -> dict[str, Judged]:
     """Gradient of the loss for each parameter, by central differences."""
 
     def loss_with(name: str, value: Float) -> float:
-        values = evaluate(graph, {**weights, name: value}, batch.inputs, masks)
-        return reference.loss_value(loss, values[graph.output], batch.targets, count)
+        return reference.loss_of(graph, {**weights, name: value}, batch, loss, masks=masks, count=count)
 
     return {
         name: central_differences(lambda value, name=name: loss_with(name, value), weights[name])  # type: ignore[misc]
-        for name in weights
+        for name in (item.name for item in graph.parameters)
     }
 
 
 def value_gradients(
-    graph: Graph, weights: Arrays, batch: Batch, loss: Loss, masks: Masks | None, count: int | None = None
+    graph: Graph, weights: Arrays, batch: Batch, loss: Minimised, masks: Masks | None, count: int | None = None
 ) -> dict[str, Judged]:
-    """Gradient of the loss for the input and each node's value, by central differences."""
-    at = evaluate(graph, weights, batch.inputs, masks)
+    """Gradient of the loss for each input of values and each node's value, by central differences."""
+    at = reference.forward(graph, weights, batch.inputs, training=True, masks=masks)
+    integers = {item.name for item in graph.inputs if item.integer}
 
     def loss_with(name: str, value: Float) -> float:
-        values = evaluate(graph, weights, batch.inputs, masks, {name: value})
-        return reference.loss_value(loss, values[graph.output], batch.targets, count)
+        return reference.loss_of(graph, weights, batch, loss, masks=masks, count=count, replaced={name: value})
 
     return {
         name: central_differences(lambda value, name=name: loss_with(name, value), at[name])  # type: ignore[misc]
         for name in at
+        if name not in integers
     }
 
 
@@ -234,7 +218,7 @@ _SAFETY = 8.0
 def trained(
     graph: Graph,
     weights: Arrays,
-    loss: Loss,
+    loss: Minimised,
     optimizer: Optimizer,
     clip: Clipping | None,
     pieces: Sequence[Piece],
@@ -265,7 +249,7 @@ def trained(
 def _train(
     graph: Graph,
     weights: Arrays,
-    loss: Loss,
+    loss: Minimised,
     optimizer: Optimizer,
     clip: Clipping | None,
     pieces: Sequence[Piece],
@@ -289,13 +273,20 @@ def _train(
         }
 
     now = {name: value.astype(np.float64) for name, value in weights.items()}
-    state = reference.initial_state(optimizer, now)
+    names = [item.name for item in graph.parameters]
+    state = reference.initial_state(optimizer, {name: now[name] for name in names})
     losses = []
     for step, piece in enumerate(pieces):
         now = disturbed(now, "weights", step)
         found: Gradients = reference.gradients(graph, now, piece.batch, loss, masks=piece.masks)
         losses.append(found.loss)
-        now, state = reference.apply(
-            optimizer, clip, now, disturbed(found.parameters, "gradients", step), state, piece.lr
+        moved, state = reference.apply(
+            optimizer,
+            clip,
+            {name: now[name] for name in names},
+            disturbed(found.parameters, "gradients", step),
+            state,
+            piece.lr,
         )
+        now = {**now, **moved, **found.buffers}
     return np.array(losses), now

@@ -10,7 +10,7 @@ from dualml.errors import RunError, WeightsError
 from dualml.protocol import Array, Arrays, State
 from dualml.spec.config import Spec
 from dualml.spelling import dotted
-from dualml.weights import check_weights, read_tensors, write_tensors
+from dualml.weights import check_parameters, check_weights, read_tensors, write_tensors
 
 KIND = "checkpoint"
 
@@ -115,7 +115,7 @@ def read_checkpoint(path: Path, spec: Spec) -> Checkpoint:
         slots.setdefault(slot, {})[name] = array
     check_weights(weights, spec.graph, f"{path}: weights")
     for slot, slot_arrays in slots.items():
-        check_weights(slot_arrays, spec.graph, f"{path}: optimizer slot {slot!r}")
+        check_parameters(slot_arrays, spec.graph, f"{path}: optimizer slot {slot!r}")
     return Checkpoint(weights, State(step, slots), progress, stored, fingerprint)
 
 

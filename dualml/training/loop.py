@@ -19,6 +19,8 @@ from dualml.errors import RunError, TrainingError
 from dualml.evaluation import evaluate
 from dualml.protocol import Array, Backend, Batch, Network, Trainer
 from dualml.spec.config import Spec
+from dualml.spec.metrics import Metric, larger_is_better
+from dualml.spec.schedules import ReduceOnPlateau
 from dualml.training.checkpoint import Checkpoint, Progress, read_checkpoint
 from dualml.training.plan import Plan, dropout_masks
 from dualml.training.progress import Observer
@@ -68,8 +70,14 @@ class Training:
             raise TrainingError(
                 "train.early_stopping needs validation examples, but there are none; set data.validation above 0"
             )
+        schedule, unseen = self.spec.schedule, self.dataset.validation is None
+        if isinstance(schedule, ReduceOnPlateau) and schedule.metric != "train_loss" and unseen:
+            raise TrainingError(
+                f"schedule.reduce_on_plateau watches {schedule.metric}, but there are no validation examples; "
+                "set data.validation above 0, or watch train_loss"
+            )
         self.trainer: Trainer = self.network.trainer(
-            self.spec.loss,
+            self.spec.objective,
             self.spec.optimizer,
             batch_size=train.batch_size,
             update_size=self.plan.update_size,
@@ -165,9 +173,9 @@ class Training:
         """Updates in the next chunk: about ``SECONDS_PER_CHUNK``, and no more memory than ``BYTES_PER_CHUNK``."""
         if self.spec.randomness == "native":  # the same blocks in every run: each begins with a seed
             return UPDATES_PER_SEED - self.progress.update % UPDATES_PER_SEED
-        bytes_per_row = sum(math.prod(node.shape) for node in self.network.graph.dropouts)
+        bytes_per_row = sum(math.prod(node.random_mask or ()) for node in self.network.graph.dropouts)
         if self.dataset.train.memory_mapped:
-            bytes_per_row += math.prod(self.network.graph.input_shape) * 8
+            bytes_per_row += sum(math.prod(item.shape) for item in self.network.graph.inputs) * 8
         return max(1, min(self.chunk, BYTES_PER_CHUNK // max(1, bytes_per_row * self.plan.update_size)))
 
     def advance(self, placed: Any, rows: Array, updates: int) -> Array:
@@ -176,7 +184,7 @@ class Training:
         masks = dropout_masks(self.network.graph, self.spec, step, len(rows), self.plan.update_size)
         if placed is None:  # rows on disk: bring in this chunk's
             placed, rows = self.place(rows), np.arange(len(rows))
-        return self.trainer.run(placed, rows, self.plan.rates(step, updates), masks=masks)
+        return self.trainer.run(placed, rows, self.plan.rates(step, updates, self.progress.history), masks=masks)
 
     def check_finite(self, losses: Array) -> None:
         """Stop if a loss is NaN or infinite."""
@@ -209,13 +217,13 @@ class Training:
             "step": progress.step,
             "train_loss": progress.loss_sum / progress.examples,
             "val_loss": None,
-            **{f"val_{name}": None for name in self.spec.metrics or ()},
-            "lr": float(self.plan.rates(progress.step - 1, 1)[0]),
+            **{f"val_{metric.name}": None for metric in self.scalar_metrics},
+            "lr": float(self.plan.rates(progress.step - 1, 1, progress.history)[0]),
             "seconds": progress.seconds,
             "samples_per_second": progress.examples / progress.seconds,
         }
         if self.dataset.validation is not None:
-            results = evaluate(self.network, self.dataset.validation, self.spec.loss, self.spec.metrics or ())
+            results = evaluate(self.network, self.dataset.validation, self.spec.objective, self.scalar_metrics)
             row |= {f"val_{name}": value for name, value in results.items()}
         progress.history.append(row)
         progress.epoch += 1
@@ -242,7 +250,7 @@ class Training:
         """Whether this epoch is the best so far by the metric of ``train.checkpoints.best``."""
         metric = self.spec.train.checkpoints.best
         value = row.get(metric)
-        if value is None or not improves(metric, value, self.progress.best):
+        if not self.improves(metric, value, self.progress.best):
             return False
         self.progress.best, self.progress.best_epoch = value, row["epoch"]
         return True
@@ -252,10 +260,25 @@ class Training:
         stopping = self.spec.train.early_stopping
         if stopping is None:
             return
-        if improves(stopping.metric, row[stopping.metric], self.progress.stopping_best, stopping.min_delta):
+        if self.improves(stopping.metric, row[stopping.metric], self.progress.stopping_best, stopping.min_delta):
             self.progress.stopping_best, self.progress.waited = row[stopping.metric], 0
         else:
             self.progress.waited += 1
+
+    @property
+    def scalar_metrics(self) -> list[Metric]:
+        """What is measured after each epoch; a confusion matrix is left to the end."""
+        return [metric for metric in self.spec.metrics or () if metric.scalar]
+
+    def improves(self, metric: str, value: float | None, best: float | None, min_delta: float = 0.0) -> bool:
+        """Whether a value is better than the best so far; one that is undefined is not."""
+        if value is None or math.isnan(value):
+            return False
+        if best is None:
+            return True
+        if larger_is_better(metric, self.scalar_metrics):
+            return value > best + min_delta
+        return value < best - min_delta
 
     def checkpoint(self) -> Checkpoint:
         """Where the training is now."""
@@ -274,13 +297,6 @@ class Training:
             f"interrupted at step {self.progress.step} (epoch {self.progress.epoch + 1}); the checkpoint is kept; "
             f"go on with: dualml train {self.directory.path / 'config.yaml'} --out {self.directory.path} --resume"
         )
-
-
-def improves(metric: str, value: float, best: float | None, min_delta: float = 0.0) -> bool:
-    """Whether a value is better than the best so far: lower for a loss, higher for any other metric."""
-    if best is None:
-        return True
-    return value < best - min_delta if metric.endswith("loss") else value > best + min_delta
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from dualml import randomness
 from dualml.errors import TrainingError
 from dualml.spec.config import Spec
 from dualml.spec.graph import Graph, Node
+from dualml.spec.schedules import History
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,24 @@ class Plan:
             order = np.arange(self.examples)
         return order[: self.updates_per_epoch * self.update_size]
 
-    def rates(self, first: int, count: int) -> NDArray[np.float64]:
-        """Learning rates of ``count`` updates from number ``first`` (counted from 0) on."""
+    def rates(self, first: int, count: int, history: History = ()) -> NDArray[np.float64]:
+        """Learning rates of ``count`` updates from number ``first`` (counted from 0) on.
+
+        Args:
+            first: Number of the first update.
+            count: How many.
+            history: The metrics of the epochs complete before the first update, for a schedule that follows them; an
+                epoch that is not there changes nothing.
+        """
         lr = self.spec.optimizer.lr
         assert lr is not None, "the spec of a plan is resolved"
-        schedule, epochs = self.spec.schedule, self.spec.train.epochs
-        return np.array(
-            [
-                schedule.rate(lr, step, steps_per_epoch=self.updates_per_epoch, epochs=epochs)
-                for step in range(first, first + count)
-            ]
-        )
+        schedule, epochs, length = self.spec.schedule, self.spec.train.epochs, self.updates_per_epoch
+        rates: list[float] = []
+        for step in range(first, first + count):
+            if not rates or step % length == 0:  # once for each epoch: its rates follow the epochs before it
+                reduced = schedule.reduced(lr, history[: step // length])
+            rates.append(schedule.rate(reduced, step, steps_per_epoch=length, epochs=epochs))
+        return np.array(rates)
 
     def batch_order(self, step: int) -> NDArray[np.int64]:
         """Rows of one update (counted from 0 over all epochs)."""
@@ -91,7 +99,7 @@ def dropout_masks(
         update_size: Examples in each update but the last.
 
     Returns:
-        For each dropout node a mask of shape ``(rows, *node.shape)``; ``None`` if no masks are to be given.
+        For each node that draws a mask of shape ``(rows, *node.random_mask)``; ``None`` if no masks are to be given.
     """
     if not graph.dropouts or spec.randomness == "native":
         return None
@@ -99,7 +107,7 @@ def dropout_masks(
 
 
 def _mask(node: Node, seed: int, first: int, rows: int, update_size: int) -> NDArray[np.bool_]:
-    mask = np.empty((rows, *node.shape), dtype=np.bool_)
+    mask = np.empty((rows, *(node.random_mask or ())), dtype=np.bool_)
     for update, start in enumerate(range(0, rows, update_size)):
         part = mask[start : start + update_size]
         part[...] = randomness.keep_mask(

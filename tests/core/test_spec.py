@@ -74,7 +74,7 @@ def test_a_resolved_spec_leaves_nothing_of_meaning_unsaid(conventions):
     for optimizer in (Sgd(), Adam(), AdamW()):
         resolved = spec(*layers, Dense(2, activation="gelu"), optimizer=optimizer, **settings).resolved.to_dict()
         # None is the value itself here: no data, no activation, a chain, no warm-up, no early stopping
-        allowed = {"data", "inputs", "activation", "warmup", "early_stopping"}
+        allowed = {"data", "inputs", "outputs", "losses", "activation", "warmup", "early_stopping", "ema"}
         assert {path[-1] for path in unsaid(resolved)} <= allowed
 
 

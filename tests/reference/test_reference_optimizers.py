@@ -6,9 +6,24 @@ import numpy as np
 import pytest
 
 from dualml.conventions import KERAS, TORCH, fill
+from dualml.conventions.optimizers import FLOAT32_EPSILON
 from dualml.protocol import State
 from dualml.reference import apply, apply_bounds, clip, clip_bound, initial_state, unit_roundoff, update, update_bounds
-from dualml.spec.optimizers import Adam, AdamW, GlobalNorm, Sgd
+from dualml.spec.optimizers import (
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ema,
+    GlobalNorm,
+    Lion,
+    Muon,
+    NAdam,
+    RMSprop,
+    Sgd,
+)
 
 UNIT = unit_roundoff("float64")
 
@@ -150,13 +165,13 @@ class TorchSide:
     def values(self):
         return {name: parameter.detach().numpy().copy() for name, parameter in self.parameters.items()}
 
-    def state(self):
-        slots = {slot: {} for slot in self.slots}
-        for name, parameter in self.parameters.items():
-            for slot, theirs in self.slots.items():
-                stored = self.optimizer.state.get(parameter, {}).get(theirs)
-                zeros = np.zeros(parameter.shape, dtype=self.values()[name].dtype)
-                slots[slot][name] = zeros if stored is None else stored.numpy().copy()
+    def state(self, meaning):
+        """What ``meaning`` calls its memory; what is not there yet is as it starts."""
+        slots = {slot: dict(arrays) for slot, arrays in initial_state(meaning, self.values()).slots.items()}
+        for slot, name in [(slot, name) for slot in slots for name in slots[slot]]:
+            stored = self.optimizer.state.get(self.parameters[name], {}).get(self.slots[slot])
+            if stored is not None:
+                slots[slot][name] = stored.numpy().reshape(slots[slot][name].shape).copy()
         return State(self.steps, slots)
 
 
@@ -186,15 +201,15 @@ class KerasSide:
     def values(self):
         return {name: variable.numpy() for name, variable in self.parameters.items()}
 
-    def state(self):
-        stored = {slot: getattr(self.optimizer, theirs) for slot, theirs in self.slots.items()}
-        return State(
-            int(self.optimizer.iterations.numpy()),
-            {
-                slot: dict(zip(self.parameters, (item.numpy() for item in stored[slot]), strict=True))
-                for slot in self.slots
-            },
-        )
+    def state(self, meaning):
+        """What ``meaning`` calls its memory."""
+        slots = {slot: dict(arrays) for slot, arrays in initial_state(meaning, self.values()).slots.items()}
+        for slot, arrays in slots.items():
+            stored = getattr(self.optimizer, self.slots[slot])
+            for place, name in enumerate(self.parameters):
+                if name in arrays:
+                    arrays[name] = (stored[place] if isinstance(stored, list) else stored).numpy()
+        return State(int(self.optimizer.iterations.numpy()), slots)
 
 
 def worst_ratio(side, optimizer, dtype, seed, clipping=None):
@@ -202,22 +217,32 @@ def worst_ratio(side, optimizer, dtype, seed, clipping=None):
     unit, doubled = unit_roundoff(np.dtype(dtype).name), 2.0 if dtype == np.float64 else 1.0
     worst = 0.0
     for gradients, rate in zip(draw_gradients(seed, dtype), RATES, strict=True):
-        before, state = side.values(), side.state()
+        before, state = side.values(), side.state(optimizer)
         side.step(gradients, rate, None if clipping is None else clipping.max_norm)
         parameters, slots = apply(optimizer, clipping, before, gradients, state, rate)
         of_parameters, of_slots = apply_bounds(optimizer, clipping, before, gradients, state, rate, unit=unit)
         pairs = [(side.values(), parameters, of_parameters)]
-        pairs += [(side.state().slots[slot], slots.slots[slot], of_slots[slot]) for slot in optimizer.slots]
+        after = side.state(optimizer)
+        pairs += [(after.slots[slot], slots.slots[slot], of_slots[slot]) for slot in optimizer.slots]
         for theirs, ours, bounds in pairs:
             for name in ours:
                 ratio = np.abs(theirs[name] - ours[name]) / bounds[name]
                 worst = max(worst, float(np.max(np.where(np.isnan(ratio), np.inf, ratio))))
-        assert side.state().step == slots.step or not optimizer.slots
+        assert after.step == slots.step or not optimizer.slots
     return worst / doubled
 
 
 MOMENTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 KERAS_MOMENTS = {"first_moment": "_momentums", "second_moment": "_velocities"}
+NADAM = {**MOMENTS, "momentum_product": "mu_product"}
+ADAMAX = {"first_moment": "exp_avg", "largest_gradient": "exp_inf"}
+RMSPROP = {"mean_square": "square_avg", "mean_gradient": "grad_avg", "momentum": "momentum_buffer"}
+ADADELTA = {"mean_square": "square_avg", "mean_square_step": "acc_delta"}
+ADAFACTOR = {"row_variance": "row_var", "column_variance": "col_var", "variance": "variance"}
+KERAS_RMSPROP = {"mean_square": "_velocities", "mean_gradient": "_average_gradients", "momentum": "_momentums"}
+KERAS_ADADELTA = {"mean_square": "_accumulated_grads", "mean_square_step": "_accumulated_delta_vars"}
+KERAS_ADAFACTOR = {"row_variance": "_r", "column_variance": "_c", "variance": "_v"}
+KERAS_MUON = {"momentum": "momentums", "first_moment": "momentums", "second_moment": "adam_velocities"}
 F = np.float64  # a plain Python float becomes float32 inside Keras
 
 TORCH_CASES = {
@@ -243,6 +268,45 @@ TORCH_CASES = {
         MOMENTS,
     ),
     "adamw": (AdamW(), lambda o, p: o.AdamW(p), MOMENTS),
+    "amsgrad": (
+        Adam(amsgrad=True),
+        lambda o, p: o.Adam(p, amsgrad=True),
+        {**MOMENTS, "largest_second_moment": "max_exp_avg_sq"},
+    ),
+    "adamax": (Adamax(), lambda o, p: o.Adamax(p), ADAMAX),
+    "adamax decay": (
+        Adamax(weight_decay=0.1, epsilon=1e-3, beta2=0.8),
+        lambda o, p: o.Adamax(p, weight_decay=0.1, eps=1e-3, betas=(0.9, 0.8)),
+        ADAMAX,
+    ),
+    "rmsprop": (RMSprop(), lambda o, p: o.RMSprop(p), RMSPROP),
+    "rmsprop centered": (
+        RMSprop(centered=True, momentum=0.9, weight_decay=0.1, epsilon=1e-4, rho=0.9),
+        lambda o, p: o.RMSprop(p, centered=True, momentum=0.9, weight_decay=0.1, eps=1e-4, alpha=0.9),
+        RMSPROP,
+    ),
+    "adagrad": (Adagrad(), lambda o, p: o.Adagrad(p), {"sum_of_squares": "sum"}),
+    "adagrad falling": (
+        Adagrad(initial_accumulator=0.3, lr_decay=0.1, weight_decay=0.1, epsilon=1e-3),
+        lambda o, p: o.Adagrad(p, initial_accumulator_value=0.3, lr_decay=0.1, weight_decay=0.1, eps=1e-3),
+        {"sum_of_squares": "sum"},
+    ),
+    "adadelta": (Adadelta(), lambda o, p: o.Adadelta(p), ADADELTA),
+    "adadelta decay": (
+        Adadelta(weight_decay=0.1, rho=0.8, epsilon=1e-3),
+        lambda o, p: o.Adadelta(p, weight_decay=0.1, rho=0.8, eps=1e-3),
+        ADADELTA,
+    ),
+    "adafactor": (
+        Adafactor(),
+        lambda o, p: o.Adafactor(p, eps=(FLOAT32_EPSILON, 1e-3)),
+        ADAFACTOR,
+    ),
+    "adafactor decay": (
+        Adafactor(weight_decay=0.1, epsilon1=1e-3, epsilon2=0.3, clip_threshold=1.01, beta2_decay=-0.5),
+        lambda o, p: o.Adafactor(p, weight_decay=0.1, eps=(1e-3, 0.3), d=1.01, beta2_decay=-0.5),
+        ADAFACTOR,
+    ),
 }
 KERAS_CASES = {
     "sgd": (Sgd(), lambda o: o.SGD(), {}),
@@ -260,6 +324,65 @@ KERAS_CASES = {
         KERAS_MOMENTS,
     ),
     "adamw": (AdamW(), lambda o: o.AdamW(beta_1=F(0.9), beta_2=F(0.999), weight_decay=F(4e-3)), KERAS_MOMENTS),
+    "amsgrad": (
+        Adam(amsgrad=True),
+        lambda o: o.Adam(beta_1=F(0.9), beta_2=F(0.999), amsgrad=True),
+        {**KERAS_MOMENTS, "largest_second_moment": "_velocity_hats"},
+    ),
+    "adamax": (
+        Adamax(epsilon=1e-3, weight_decay=0.1),
+        lambda o: o.Adamax(beta_1=F(0.9), beta_2=F(0.999), epsilon=F(1e-3), weight_decay=F(0.1)),
+        {"first_moment": "_m", "largest_gradient": "_u"},
+    ),
+    "rmsprop": (RMSprop(), lambda o: o.RMSprop(rho=F(0.9), epsilon=F(1e-7)), KERAS_RMSPROP),
+    "rmsprop centered": (
+        RMSprop(centered=True, momentum=0.9, weight_decay=0.1, epsilon=1e-4),
+        lambda o: o.RMSprop(rho=F(0.9), epsilon=F(1e-4), momentum=F(0.9), centered=True, weight_decay=F(0.1)),
+        KERAS_RMSPROP,
+    ),
+    "adagrad": (
+        Adagrad(weight_decay=0.1, epsilon=1e-3),
+        lambda o: o.Adagrad(initial_accumulator_value=F(0.1), weight_decay=F(0.1), epsilon=F(1e-3)),
+        {"sum_of_squares": "_accumulators"},
+    ),
+    "adadelta": (
+        Adadelta(weight_decay=0.1),
+        lambda o: o.Adadelta(rho=F(0.95), epsilon=F(1e-7), weight_decay=F(0.1)),
+        KERAS_ADADELTA,
+    ),
+    "lion": (
+        Lion(weight_decay=0.1),
+        lambda o: o.Lion(beta_1=F(0.9), beta_2=F(0.99), weight_decay=F(0.1)),
+        {"momentum": "_momentums"},
+    ),
+    "adafactor": (
+        Adafactor(weight_decay=0.1),
+        lambda o: o.Adafactor(
+            beta_2_decay=F(-0.8), epsilon_1=F(1e-30), epsilon_2=F(1e-3), clip_threshold=F(1.0), weight_decay=F(0.1)
+        ),
+        KERAS_ADAFACTOR,
+    ),
+    "ema": (
+        Sgd(momentum=0.9, ema=Ema(decay=0.8)),
+        lambda o: o.SGD(momentum=F(0.9), use_ema=True, ema_momentum=F(0.8)),
+        {"momentum": "momentums", "average": "_model_variables_moving_average"},
+    ),
+}
+TORCH_FLOAT32_CASES = {  # the product of momenta has PyTorch's default dtype, whatever the parameters' is
+    "nadam": (NAdam(), lambda o, p: o.NAdam(p), NADAM),
+    "nadam decay": (
+        NAdam(weight_decay=0.1, decay="decoupled", momentum_decay=0.5),
+        lambda o, p: o.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True, momentum_decay=0.5),
+        NADAM,
+    ),
+}
+KERAS_FLOAT32_CASES = {  # these have constants of their own that pass through float32
+    "nadam": (
+        NAdam(weight_decay=0.1),
+        lambda o: o.Nadam(weight_decay=0.1),
+        {"first_moment": "_momentums", "second_moment": "_velocities", "momentum_product": "_u_product"},
+    ),
+    "muon": (Muon(), lambda o: o.Muon(), KERAS_MUON),
 }
 
 
@@ -279,6 +402,34 @@ def test_keras_within_bounds(name, dtype):
     parameters = draw_parameters(8, dtype)
     ratio = worst_ratio(KerasSide(make, slots, parameters), fill(optimizer, KERAS), dtype, 8)
     assert ratio <= 1
+
+
+@pytest.mark.parametrize("name", KERAS_FLOAT32_CASES)
+def test_keras_within_bounds_in_float32_alone(name):
+    optimizer, make, slots = KERAS_FLOAT32_CASES[name]
+    filled = fill(optimizer, KERAS)
+    assert worst_ratio(KerasSide(make, slots, draw_parameters(8, np.float32)), filled, np.float32, 8) <= 1
+    double = KerasSide(make, slots, draw_parameters(8, np.float64))
+    if name == "muon":  # the square root of a shape is a float32 tensor
+        with pytest.raises(Exception, match="double"):
+            worst_ratio(double, filled, np.float64, 8)
+    else:
+        assert worst_ratio(double, filled, np.float64, 8) > 1e4
+
+
+@pytest.mark.parametrize("name", TORCH_FLOAT32_CASES)
+def test_torch_within_bounds_in_float32_or_with_a_double_product(name):
+    import torch
+
+    optimizer, make, slots = TORCH_FLOAT32_CASES[name]
+    filled = fill(optimizer, TORCH)
+    assert worst_ratio(TorchSide(make, slots, draw_parameters(8, np.float32)), filled, np.float32, 8) <= 1
+    assert worst_ratio(TorchSide(make, slots, draw_parameters(8, np.float64)), filled, np.float64, 8) > 1e4
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert worst_ratio(TorchSide(make, slots, draw_parameters(8, np.float64)), filled, np.float64, 8) <= 1
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_keras_float32_adam_with_its_own_float32_constants_is_correct_rounding():

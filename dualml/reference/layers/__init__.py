@@ -131,6 +131,38 @@ def backward_bound(
     return operation.backward_bound(call, double(output_gradient), unit)
 
 
+def new_buffers(node: Node, weights: Arrays, inputs: Sequence[Array]) -> dict[str, Float]:
+    """What a node's buffers become in training.
+
+    Args:
+        node: As for ``node_forward``, and so the other arguments.
+        weights: Parameters and buffers.
+        inputs: The node's inputs.
+
+    Returns:
+        By neutral name, float64.
+    """
+    if not node.buffers:
+        return {}
+    operation, call = _call(node, weights, inputs, training=True, mask=None)
+    return operation.new_buffers(call)
+
+
+def new_buffers_bound(node: Node, weights: Arrays, inputs: Sequence[Array], *, unit: float) -> dict[str, Float]:
+    """How far a correct implementation may lie from ``new_buffers``, given the same inputs.
+
+    Args:
+        node: As for ``node_forward``, and so the other arguments.
+        weights: Parameters and buffers, in working precision.
+        inputs: The node's inputs, in working precision; finite.
+        unit: Unit roundoff of the working precision.
+    """
+    if not node.buffers:
+        return {}
+    operation, call = _call(node, weights, inputs, training=True, mask=None)
+    return operation.new_buffers_bound(call, unit)
+
+
 def kinks(node: Node, inputs: Sequence[Array]) -> NDArray[np.bool_]:
     """Where a node's derivative jumps exactly at its input: the gradient there is a convention.
 
@@ -141,4 +173,14 @@ def kinks(node: Node, inputs: Sequence[Array]) -> NDArray[np.bool_]:
     return operation.kinks(call)
 
 
-__all__ = ["OPERATIONS", "backward_bound", "forward_bound", "kinks", "node_backward", "node_forward", "sum_bound"]
+__all__ = [
+    "OPERATIONS",
+    "backward_bound",
+    "forward_bound",
+    "kinks",
+    "new_buffers",
+    "new_buffers_bound",
+    "node_backward",
+    "node_forward",
+    "sum_bound",
+]

@@ -29,10 +29,10 @@ class Call:
 
     Attributes:
         node: What is evaluated.
-        weights: Parameters by neutral name; may hold those of other nodes.
+        weights: Parameters and buffers by neutral name; may hold those of other nodes.
         inputs: One array for each of ``node.inputs``, shape ``(examples, *input_shape)``.
         training: Whether random layers are active.
-        mask: Which values a dropout node keeps, shape ``(examples, *node.shape)``.
+        mask: Which values a node that draws keeps, shape ``(examples, *node.random_mask)``.
     """
 
     node: Node
@@ -42,13 +42,15 @@ class Call:
     mask: NDArray[np.bool_] | None
 
     def weight(self, role: str) -> Float | None:
-        """The parameter of that role as float64, if the node has one."""
-        parameter = self.node.parameter(role)
-        return None if parameter is None else double(self.weights[parameter.name])
+        """The parameter or buffer of that role as float64, if the node has one."""
+        weight = self.node.weight(role)
+        return None if weight is None else double(self.weights[weight.name])
 
     def name(self, role: str) -> str:
-        """Neutral name of the parameter of that role."""
-        return f"{self.node.name}.{role}"
+        """Neutral name of the parameter or buffer of that role."""
+        weight = self.node.weight(role)
+        assert weight is not None, f"{self.node.operation} has no {role}"
+        return weight.name
 
 
 class Operation:
@@ -74,6 +76,14 @@ class Operation:
             [np.full_like(array, smallest) for array in inputs],
             {name: np.full_like(array, smallest) for name, array in parameters.items()},
         )
+
+    def new_buffers(self, call: Call) -> dict[str, Float]:
+        """What each buffer becomes in training, by neutral name."""
+        return {}
+
+    def new_buffers_bound(self, call: Call, unit: float) -> dict[str, Float]:
+        """Bounds on the rounding errors of ``new_buffers``."""
+        return {}
 
     def kinks(self, call: Call) -> NDArray[np.bool_]:
         """Where the derivative jumps, of the output's shape."""

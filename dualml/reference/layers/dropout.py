@@ -39,11 +39,9 @@ class Dropout(Operation):
             return np.ones_like(call.inputs[0])
         if call.mask is None:
             raise ValueError(f"node {call.node.name!r}: dropout in training needs a mask, got none; pass mask=")
-        if call.mask.shape != call.inputs[0].shape:
-            raise ValueError(
-                f"node {call.node.name!r}: the mask must have the input's shape {call.inputs[0].shape}, "
-                f"got {call.mask.shape}"
-            )
+        wanted = (len(call.inputs[0]), *(call.node.random_mask or ()))
+        if call.mask.shape != wanted:
+            raise ValueError(f"node {call.node.name!r}: the mask must have shape {wanted}, got {call.mask.shape}")
         return np.asarray(call.mask / (1.0 - call.node.settings.rate))
 
     def _bound(self, call: Call, values: Float, unit: float) -> Float:

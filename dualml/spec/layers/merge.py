@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from dualml.spec.layers.base import Layer, Shape
+from dualml.spec.layers.base import Layer, Shape, same_shapes
 
 
 class Add(Layer):
@@ -15,9 +15,7 @@ class Add(Layer):
     most_inputs = None
 
     def shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        if len(set(inputs)) > 1:
-            raise ValueError(f"all inputs must have one shape, got {', '.join(str(list(shape)) for shape in inputs)}")
-        return inputs[0]
+        return same_shapes(inputs)
 
 
 class Concat(Layer):

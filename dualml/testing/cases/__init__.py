@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dualml.spec.activations import Tanh
 from dualml.spec.layers import Dense, Dropout
-from dualml.testing.cases import activations, dense, dropout, graphs, losses, merge, shape
+from dualml.testing.cases import activations, dense, dropout, graphs, losses, merge, shape, structure
 from dualml.testing.cases.activations import EDGE_INPUTS
 from dualml.testing.cases.base import RATES, SEED, Case, Update, gradients
 from dualml.testing.cases.optimizers import CLIPPING_CASES, OPTIMIZER_CASES
@@ -18,7 +18,7 @@ LAYER_CASES: tuple[Case, ...] = (*dense.CASES, *shape.CASES, *dropout.CASES, *me
 """Each layer with its settings."""
 
 
-GRAPH_CASES = graphs.CASES
+GRAPH_CASES = (*graphs.CASES, *structure.CASES)
 """Graphs with branches, chains and names."""
 
 

@@ -14,7 +14,7 @@ from dualml.protocol import Array, Arrays, Batch, Masks, State
 from dualml.spec.graph import Graph
 from dualml.spec.losses import Loss
 from dualml.spec.optimizers import Adam, Clipping, GlobalNorm, Optimizer, Sgd
-from dualml.weights import check_weights
+from dualml.weights import check_parameters
 
 if TYPE_CHECKING:
     from dualml_numpy_example.network import NumpyNetwork
@@ -95,7 +95,7 @@ class NumpyTrainer:
 
     def apply(self, gradients: Arrays, lr: float) -> None:
         """Clip, then do one update."""
-        check_weights(gradients, self.network.graph, "gradients")
+        check_parameters(gradients, self.network.graph, "gradients")
         self.updates += 1
         factor = 1.0 if self.clip is None else CLIPPINGS[self.clip.kind](self.clip, gradients)
         update = UPDATES[self.optimizer.kind]
@@ -171,4 +171,4 @@ def check_state(state: State, graph: Graph, optimizer: Optimizer) -> None:
             "is it another optimizer's?"
         )
     for slot, arrays in state.slots.items():
-        check_weights(arrays, graph, f"optimizer state, slot {slot}")
+        check_parameters(arrays, graph, f"optimizer state, slot {slot}")

@@ -1,0 +1,19 @@
+"""Losses."""
+
+from __future__ import annotations
+
+from dualml.conventions.base import Preset
+from dualml.spec.losses import Cosine, CrossEntropy, Poisson
+
+TORCH: Preset = {
+    CrossEntropy: {"normalization": "weights", "weighted_smoothing": "per_class"},
+    Cosine: {"offset": 1.0, "epsilon": 1e-12, "guard": "add"},
+    Poisson: {"log_input": True, "epsilon": 1e-8},
+}
+
+
+KERAS: Preset = {
+    CrossEntropy: {"normalization": "positions", "weighted_smoothing": "per_target"},
+    Cosine: {"offset": 0.0, "epsilon": 1e-7, "guard": "maximum"},
+    Poisson: {"log_input": False, "epsilon": 1e-7},
+}

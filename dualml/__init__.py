@@ -75,6 +75,7 @@ _HOMES = {
         "Constant",
         "Dirac",
         "FanInUniform",
+        "GateUniform",
         "GlorotNormal",
         "GlorotUniform",
         "HeNormal",
@@ -90,11 +91,81 @@ _HOMES = {
         "Sparse",
         "TruncatedNormal",
         "Uniform",
+        "UnitForgetBias",
         "VarianceScaling",
         "Zeros",
     ),
-    "dualml.spec.layers": ("Activation", "Add", "Concat", "Dense", "Dropout", "Flatten", "Reshape"),
-    "dualml.spec.losses": ("CrossEntropy", "MeanSquaredError"),
+    "dualml.spec.layers": (
+        "Activation",
+        "AdaptiveAveragePool1d",
+        "AdaptiveAveragePool2d",
+        "AdaptiveAveragePool3d",
+        "AdaptiveMaxPool1d",
+        "AdaptiveMaxPool2d",
+        "AdaptiveMaxPool3d",
+        "Add",
+        "Attention",
+        "AveragePool1d",
+        "AveragePool2d",
+        "AveragePool3d",
+        "BatchNorm",
+        "Bidirectional",
+        "Concat",
+        "Conv1d",
+        "Conv2d",
+        "Conv3d",
+        "ConvTranspose1d",
+        "ConvTranspose2d",
+        "Dense",
+        "DepthwiseConv1d",
+        "DepthwiseConv2d",
+        "Dropout",
+        "Embedding",
+        "FeedForward",
+        "Flatten",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "GroupNorm",
+        "Gru",
+        "InstanceNorm",
+        "LayerNorm",
+        "Lstm",
+        "MaxPool1d",
+        "MaxPool2d",
+        "MaxPool3d",
+        "Multiply",
+        "PaddingMask",
+        "PositionEmbedding",
+        "PositionEncoding",
+        "Reshape",
+        "RmsNorm",
+        "Rotary",
+        "SeparableConv1d",
+        "SeparableConv2d",
+        "SimpleRnn",
+        "TiedDense",
+        "TransformerDecoder",
+        "TransformerEncoder",
+    ),
+    "dualml.spec.losses": (
+        "BinaryCrossEntropy",
+        "BinaryFocalCrossEntropy",
+        "CategoricalHinge",
+        "CosineDistance",
+        "CrossEntropy",
+        "FocalCrossEntropy",
+        "Hinge",
+        "Huber",
+        "KlDivergence",
+        "LogCosh",
+        "MeanAbsoluteError",
+        "MeanSquaredError",
+        "MultiMargin",
+        "Poisson",
+        "SmoothL1",
+        "SoftCrossEntropy",
+        "SquaredHinge",
+    ),
     "dualml.spec.metrics": (
         "AbsoluteError",
         "Accuracy",
@@ -111,6 +182,7 @@ _HOMES = {
     ),
     "dualml.spec.model": ("Model",),
     "dualml.spec.optimizers": ("Adam", "AdamW", "GlobalNorm", "Sgd"),
+    "dualml.spec.regularizers": ("L1", "L1L2", "L2"),
     "dualml.spec.schedules": (
         "ConstantSchedule",
         "Cosine",
@@ -315,6 +387,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         FanInUniform as FanInUniform,
     )
     from dualml.spec.initializers import (
+        GateUniform as GateUniform,
+    )
+    from dualml.spec.initializers import (
         GlorotNormal as GlorotNormal,
     )
     from dualml.spec.initializers import (
@@ -360,6 +435,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         Uniform as Uniform,
     )
     from dualml.spec.initializers import (
+        UnitForgetBias as UnitForgetBias,
+    )
+    from dualml.spec.initializers import (
         VarianceScaling as VarianceScaling,
     )
     from dualml.spec.initializers import (
@@ -369,25 +447,203 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         Activation as Activation,
     )
     from dualml.spec.layers import (
+        AdaptiveAveragePool1d as AdaptiveAveragePool1d,
+    )
+    from dualml.spec.layers import (
+        AdaptiveAveragePool2d as AdaptiveAveragePool2d,
+    )
+    from dualml.spec.layers import (
+        AdaptiveAveragePool3d as AdaptiveAveragePool3d,
+    )
+    from dualml.spec.layers import (
+        AdaptiveMaxPool1d as AdaptiveMaxPool1d,
+    )
+    from dualml.spec.layers import (
+        AdaptiveMaxPool2d as AdaptiveMaxPool2d,
+    )
+    from dualml.spec.layers import (
+        AdaptiveMaxPool3d as AdaptiveMaxPool3d,
+    )
+    from dualml.spec.layers import (
         Add as Add,
+    )
+    from dualml.spec.layers import (
+        Attention as Attention,
+    )
+    from dualml.spec.layers import (
+        AveragePool1d as AveragePool1d,
+    )
+    from dualml.spec.layers import (
+        AveragePool2d as AveragePool2d,
+    )
+    from dualml.spec.layers import (
+        AveragePool3d as AveragePool3d,
+    )
+    from dualml.spec.layers import (
+        BatchNorm as BatchNorm,
+    )
+    from dualml.spec.layers import (
+        Bidirectional as Bidirectional,
     )
     from dualml.spec.layers import (
         Concat as Concat,
     )
     from dualml.spec.layers import (
+        Conv1d as Conv1d,
+    )
+    from dualml.spec.layers import (
+        Conv2d as Conv2d,
+    )
+    from dualml.spec.layers import (
+        Conv3d as Conv3d,
+    )
+    from dualml.spec.layers import (
+        ConvTranspose1d as ConvTranspose1d,
+    )
+    from dualml.spec.layers import (
+        ConvTranspose2d as ConvTranspose2d,
+    )
+    from dualml.spec.layers import (
         Dense as Dense,
+    )
+    from dualml.spec.layers import (
+        DepthwiseConv1d as DepthwiseConv1d,
+    )
+    from dualml.spec.layers import (
+        DepthwiseConv2d as DepthwiseConv2d,
     )
     from dualml.spec.layers import (
         Dropout as Dropout,
     )
     from dualml.spec.layers import (
+        Embedding as Embedding,
+    )
+    from dualml.spec.layers import (
+        FeedForward as FeedForward,
+    )
+    from dualml.spec.layers import (
         Flatten as Flatten,
+    )
+    from dualml.spec.layers import (
+        GlobalAveragePool as GlobalAveragePool,
+    )
+    from dualml.spec.layers import (
+        GlobalMaxPool as GlobalMaxPool,
+    )
+    from dualml.spec.layers import (
+        GroupNorm as GroupNorm,
+    )
+    from dualml.spec.layers import (
+        Gru as Gru,
+    )
+    from dualml.spec.layers import (
+        InstanceNorm as InstanceNorm,
+    )
+    from dualml.spec.layers import (
+        LayerNorm as LayerNorm,
+    )
+    from dualml.spec.layers import (
+        Lstm as Lstm,
+    )
+    from dualml.spec.layers import (
+        MaxPool1d as MaxPool1d,
+    )
+    from dualml.spec.layers import (
+        MaxPool2d as MaxPool2d,
+    )
+    from dualml.spec.layers import (
+        MaxPool3d as MaxPool3d,
+    )
+    from dualml.spec.layers import (
+        Multiply as Multiply,
+    )
+    from dualml.spec.layers import (
+        PaddingMask as PaddingMask,
+    )
+    from dualml.spec.layers import (
+        PositionEmbedding as PositionEmbedding,
+    )
+    from dualml.spec.layers import (
+        PositionEncoding as PositionEncoding,
     )
     from dualml.spec.layers import (
         Reshape as Reshape,
     )
-    from dualml.spec.losses import CrossEntropy as CrossEntropy
-    from dualml.spec.losses import MeanSquaredError as MeanSquaredError
+    from dualml.spec.layers import (
+        RmsNorm as RmsNorm,
+    )
+    from dualml.spec.layers import (
+        Rotary as Rotary,
+    )
+    from dualml.spec.layers import (
+        SeparableConv1d as SeparableConv1d,
+    )
+    from dualml.spec.layers import (
+        SeparableConv2d as SeparableConv2d,
+    )
+    from dualml.spec.layers import (
+        SimpleRnn as SimpleRnn,
+    )
+    from dualml.spec.layers import (
+        TiedDense as TiedDense,
+    )
+    from dualml.spec.layers import (
+        TransformerDecoder as TransformerDecoder,
+    )
+    from dualml.spec.layers import (
+        TransformerEncoder as TransformerEncoder,
+    )
+    from dualml.spec.losses import (
+        BinaryCrossEntropy as BinaryCrossEntropy,
+    )
+    from dualml.spec.losses import (
+        BinaryFocalCrossEntropy as BinaryFocalCrossEntropy,
+    )
+    from dualml.spec.losses import (
+        CategoricalHinge as CategoricalHinge,
+    )
+    from dualml.spec.losses import (
+        CosineDistance as CosineDistance,
+    )
+    from dualml.spec.losses import (
+        CrossEntropy as CrossEntropy,
+    )
+    from dualml.spec.losses import (
+        FocalCrossEntropy as FocalCrossEntropy,
+    )
+    from dualml.spec.losses import (
+        Hinge as Hinge,
+    )
+    from dualml.spec.losses import (
+        Huber as Huber,
+    )
+    from dualml.spec.losses import (
+        KlDivergence as KlDivergence,
+    )
+    from dualml.spec.losses import (
+        LogCosh as LogCosh,
+    )
+    from dualml.spec.losses import (
+        MeanAbsoluteError as MeanAbsoluteError,
+    )
+    from dualml.spec.losses import (
+        MeanSquaredError as MeanSquaredError,
+    )
+    from dualml.spec.losses import (
+        MultiMargin as MultiMargin,
+    )
+    from dualml.spec.losses import (
+        Poisson as Poisson,
+    )
+    from dualml.spec.losses import (
+        SmoothL1 as SmoothL1,
+    )
+    from dualml.spec.losses import (
+        SoftCrossEntropy as SoftCrossEntropy,
+    )
+    from dualml.spec.losses import (
+        SquaredHinge as SquaredHinge,
+    )
     from dualml.spec.metrics import (
         F1 as F1,
     )
@@ -429,6 +685,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
     from dualml.spec.optimizers import AdamW as AdamW
     from dualml.spec.optimizers import GlobalNorm as GlobalNorm
     from dualml.spec.optimizers import Sgd as Sgd
+    from dualml.spec.regularizers import L1 as L1
+    from dualml.spec.regularizers import L1L2 as L1L2
+    from dualml.spec.regularizers import L2 as L2
     from dualml.spec.schedules import (
         ConstantSchedule as ConstantSchedule,
     )

@@ -12,14 +12,14 @@ import numpy as np
 
 from dualml import registry
 from dualml.config import load
-from dualml.data import Dataset, InputNeed, Needs, Normalisation, OutputNeed, load_for
+from dualml.data import Dataset, InputNeed, Needs, OutputNeed, Preparation, load_for
 from dualml.errors import ConfigError, DataError, Problem, RunError, TrainingError
 from dualml.evaluation import evaluate as evaluate_network
 from dualml.metrics import Result
 from dualml.protocol import Array, Arrays, Backend, Network
 from dualml.spec.checks import spec_problems
 from dualml.spec.config import Spec
-from dualml.spelling import dotted
+from dualml.spelling import dotted, nearest
 from dualml.training.loop import Training, TrainingInterruptedError, writing
 from dualml.training.progress import Observer, Quiet
 from dualml.training.run_directory import RunDirectory, StoredRun, open_run
@@ -43,8 +43,8 @@ class Run:
         network: The trained model; ``network.native`` is the framework's own.
         history: A row of metrics for each epoch.
         test: Loss and metrics on the test split; empty if there is none.
-        normalisation: Scaling of inputs that the training used.
-        class_names: Names of the classes, if known.
+        preparation: How the training treated its inputs.
+        class_names: Names of the classes, if known; of several outputs a mapping.
         ended: ``finished`` or ``stopped early``.
         path: The run directory, if there is one.
     """
@@ -53,8 +53,8 @@ class Run:
     network: Network = field(repr=False)
     history: list[dict[str, Any]] = field(repr=False)
     test: dict[str, Result]
-    normalisation: Normalisation = field(repr=False)
-    class_names: tuple[str, ...] | None = field(repr=False)
+    preparation: Preparation = field(repr=False)
+    class_names: tuple[str, ...] | Mapping[str, tuple[str, ...]] | None = field(repr=False)
     ended: str
     path: Path | None = None
 
@@ -63,9 +63,9 @@ class Run:
         """The trained weights, neutral names and layout."""
         return self.network.get_weights()
 
-    def predict(self, inputs: Array) -> Array:
-        """Predictions for raw inputs, which are scaled as the training's were."""
-        return _predict(self.network, inputs, self.normalisation)
+    def predict(self, inputs: Any, *, output: str | None = None) -> Array:
+        """Predictions for raw inputs, which are treated as the training's were; see ``dualml.predict``."""
+        return _predict(self.network, self.spec, inputs, self.preparation, output)
 
 
 def _must_be_spec(spec: object) -> None:
@@ -229,15 +229,11 @@ def train(
         network,
         training.progress.history,
         test,
-        _normalisation(dataset),
+        Preparation.of(dataset),
         dataset.class_names,
         ended,
         directory.path if directory else None,
     )
-
-
-def _normalisation(dataset: Dataset) -> Normalisation:
-    return dataset.normalisation or Normalisation()
 
 
 def _summary(training: Training) -> dict[str, Any]:
@@ -249,10 +245,16 @@ def _summary(training: Training) -> dict[str, Any]:
         "data": {
             "fingerprint": training.fingerprint,
             "sizes": {name: len(split) for name, split in dataset.splits().items()},
-            "normalisation": _normalisation(dataset).to_dict(),
-            "class_names": list(dataset.class_names) if dataset.class_names else None,
+            "class_names": _plain_names(dataset.class_names),
+            **Preparation.of(dataset).to_dict(),
         },
     }
+
+
+def _plain_names(names: tuple[str, ...] | Mapping[str, tuple[str, ...]] | None) -> Any:
+    if isinstance(names, Mapping):
+        return {output: list(item) for output, item in names.items()}
+    return list(names) if names else None
 
 
 def _outcome(training: Training, test: Mapping[str, Result]) -> dict[str, Any]:
@@ -306,57 +308,44 @@ def evaluate(
     return evaluate_network(network, splits[split], stored.spec.objective, stored.spec.metrics or ())
 
 
-def predict(run: str | Path, inputs: Array, backend: str | None = None, *, weights: str = "last") -> Array:
+def predict(
+    run: str | Path, inputs: Any, backend: str | None = None, *, weights: str = "last", output: str | None = None
+) -> Array:
     """Predictions of a finished run: softmax probabilities for a classifier.
 
     Args:
         run: A run directory.
-        inputs: Raw examples, shape ``(examples, *input)`` or any with as many values for each example; they are
-            scaled as the training's were, not resized.
+        inputs: Raw examples, shape ``(examples, *input)`` or any with as many values for each example, or texts or
+            table columns if it was trained on those; for several inputs a mapping of names to them. They are
+            treated as the training's were (scaled, encoded), not resized.
         backend: Where; left out, the backend it was trained in.
         weights: ``last``, or ``best`` for those of the best epoch.
+        output: One of ``model.outputs``; left out, the first.
 
     Returns:
         Shape ``(examples, *output)``, dtype of the run's precision.
 
     Raises:
         DataError: The inputs do not fit the model.
+        RunError: The model has no such output.
     """
     stored, network = _stored(run, backend, weights)
-    return _predict(network, inputs, stored.normalisation)
+    return _predict(network, stored.spec, inputs, stored.preparation, output)
 
 
-def _predict(network: Network, inputs: Array, normalisation: Normalisation) -> Array:
-    prepared = prepare_inputs(inputs, network, normalisation)
-    pieces = [prepared[start : start + PREDICTION_BATCH] for start in range(0, len(prepared), PREDICTION_BATCH)]
-    return np.concatenate([network.predict(piece) for piece in pieces])
-
-
-def prepare_inputs(inputs: Array, network: Network, normalisation: Normalisation) -> Array:
-    """Raw examples as the model takes them: checked, scaled, in its shape and precision.
-
-    Raises:
-        DataError: They are not numbers, not finite, or do not have the model's number of values.
-    """
-    inputs = np.asarray(inputs)
-    shape = network.graph.inputs[0].shape
-    if inputs.dtype.kind not in "iufb":
-        raise DataError(f"inputs must be numbers, got an array of {inputs.dtype}")
-    if inputs.ndim == 0 or len(inputs) == 0:
-        raise DataError("inputs must hold at least one example, got none")
-    if inputs[0].size != np.prod(shape):
-        raise DataError(
-            f"inputs must have {int(np.prod(shape))} values for each example (shape {list(shape)}), "
-            f"got an array of shape {list(inputs.shape)}; its first axis counts examples"
-        )
-    with np.errstate(over="ignore"):
-        prepared = np.ascontiguousarray(normalisation.apply(inputs, network.graph.precision))
-    finite = np.isfinite(prepared).reshape(len(inputs), -1).all(axis=1)
-    if not finite.all():
-        raise DataError(
-            f"inputs must be finite in {network.graph.precision}, but example {int(np.argmin(finite))} (from 0) is not"
-        )
-    return prepared.reshape(len(inputs), *shape)
+def _predict(network: Network, spec: Spec, inputs: Any, preparation: Preparation, output: str | None) -> Array:
+    graph = network.graph
+    if output is not None and output not in graph.output_names:
+        raise RunError(f"the model has no output {output!r}{nearest(output, graph.output_names)}")
+    node = graph.output if output is None else graph.outputs[graph.output_names.index(output)]
+    prepared = graph.named_inputs(preparation.apply(inputs, needs_of(spec).inputs, graph.precision))
+    count = len(next(iter(prepared.values())))
+    pieces = []
+    for start in range(0, count, PREDICTION_BATCH):
+        rows = slice(start, start + PREDICTION_BATCH)
+        given = {name: array[rows] for name, array in prepared.items()}
+        pieces.append(network.predict(given, output=node))
+    return np.concatenate(pieces)
 
 
 def compare(

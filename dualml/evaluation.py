@@ -10,6 +10,7 @@ from dualml.data import Split
 from dualml.metrics import Result, measure
 from dualml.protocol import Array, Arrays, Batch, Network
 from dualml.reference import objective_value
+from dualml.spec.losses import Loss
 from dualml.spec.metrics import Metric, task_of
 from dualml.spec.objective import Minimised, as_objective
 
@@ -17,10 +18,16 @@ BATCH = 1024
 """Examples in one forward pass; the results do not depend on it."""
 
 
+def take(split: Split, rows: Array, precision: str) -> Batch:
+    """Some examples of a split, by their places."""
+    inputs, targets = split.gather(rows, precision)
+    return Batch(inputs, targets, split.gather_weights(rows, precision))
+
+
 def batches(split: Split, precision: str, size: int = BATCH) -> Iterator[Batch]:
     """All examples of a split in order, in pieces."""
     for start in range(0, len(split), size):
-        yield Batch(*split.gather(np.arange(start, min(start + size, len(split))), precision))
+        yield take(split, np.arange(start, min(start + size, len(split))), precision)
 
 
 def evaluate(network: Network, split: Split, loss: Minimised, metrics: Sequence[Metric]) -> dict[str, Result]:
@@ -44,11 +51,33 @@ def evaluate(network: Network, split: Split, loss: Minimised, metrics: Sequence[
         targets.append(graph.named_targets(batch.targets))
         weights += [] if batch.weights is None else [batch.weights]
     given, wanted = _joined(outputs), _joined(targets)
-    scored = objective_value(objective, given, wanted, np.concatenate(weights) if weights else None, None)
+    joined_weights = np.concatenate(weights) if weights else None
+    scored = objective_value(objective, given, wanted, joined_weights, None)
     result: dict[str, Result] = {"loss": scored.value}
     main = objective.terms[0]
     task = task_of(main.loss)
-    return result if task is None else result | measure(metrics, task, given[main.output], wanted[main.output])
+    if task is None:
+        return result
+    counted = counted_positions(main.loss, wanted[main.output], joined_weights)
+    return result | measure(metrics, task, given[main.output], wanted[main.output], counted)
+
+
+def counted_positions(loss: Loss, targets: Array, weights: Array | None) -> Array | None:
+    """How much each target counts in a metric: 0 where the loss ignores it, else the weight of its example.
+
+    Args:
+        loss: The loss; its ``ignore_index``, if it has one, marks targets that are no labels.
+        targets: Shape ``(examples, ...)``.
+        weights: Weight of each example, or ``None``.
+
+    Returns:
+        The targets' shape, or that of ``weights``; ``None``: all count alike.
+    """
+    ignored = getattr(loss, "ignore_index", None)
+    if ignored is None or not np.any(targets == ignored):
+        return weights
+    counted: Array = (targets != ignored).astype(np.float64)
+    return counted if weights is None else counted * weights.reshape(-1, *(1,) * (targets.ndim - 1))
 
 
 def _joined(pieces: Sequence[Arrays]) -> Mapping[str, Array]:

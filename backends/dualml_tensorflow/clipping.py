@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from dualml.spec.optimizers import GlobalNorm
+from dualml.spec.optimizers import GlobalNorm, ParameterNorm, ValueLimit
 
 
 def global_norm(settings: GlobalNorm, gradients: Sequence[Any]) -> list[Any]:
@@ -34,5 +34,31 @@ def global_norm(settings: GlobalNorm, gradients: Sequence[Any]) -> list[Any]:
     return [gradient * scale for gradient in gradients]
 
 
-CLIPPINGS: Mapping[str, Callable[[Any, Sequence[Any]], list[Any]]] = {"global_norm": global_norm}
+def parameter_norm(settings: ParameterNorm, gradients: Sequence[Any]) -> list[Any]:
+    """``g <- g min(1, max_norm / (norm(g) + epsilon))`` for each gradient by itself.
+
+    With epsilon 0 ``tf.clip_by_norm``, which is what Keras' ``clipnorm`` calls, on dense gradients.
+    """
+    clipped = []
+    for gradient in gradients:
+        limit = tf.constant(settings.max_norm, gradient.dtype)
+        if settings.epsilon:
+            norm = tf.sqrt(tf.reduce_sum(tf.square(gradient)))
+            clipped.append(gradient * tf.minimum(tf.ones_like(norm), limit / (norm + settings.epsilon)))
+        else:
+            clipped.append(tf.clip_by_norm(gradient, limit))
+    return clipped
+
+
+def value_limit(settings: ValueLimit, gradients: Sequence[Any]) -> list[Any]:
+    """``g <- min(max(g, -max_value), max_value)``, number by number."""
+    limits = [tf.constant(settings.max_value, gradient.dtype) for gradient in gradients]
+    return [tf.clip_by_value(gradient, -limit, limit) for gradient, limit in zip(gradients, limits, strict=True)]
+
+
+CLIPPINGS: Mapping[str, Callable[[Any, Sequence[Any]], list[Any]]] = {
+    "global_norm": global_norm,
+    "norm": parameter_norm,
+    "value": value_limit,
+}
 """The function of each kind of clipping, from its resolved settings."""

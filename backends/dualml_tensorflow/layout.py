@@ -1,12 +1,12 @@
-"""Between the neutral layout and Keras': which variable holds which parameter, and which slot variable belongs to it.
+"""Between the neutral layout and Keras': which variable holds which parameter.
 
 The neutral layout is channels last with dense kernels as ``(inputs, units)``. That is Keras' own, so arrays pass as
-they are; the optimizer's slots have their parameter's layout.
+they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,6 @@ import numpy as np
 from dualml.protocol import Array
 from dualml.spec.graph import Graph
 from dualml_tensorflow.layers import variables as layer_variables
-
-BEFORE_SLOTS = 2
-"""A Keras optimizer's variables begin with the iteration count and the learning rate."""
 
 
 def weight_variables(layers: Mapping[str, Any], graph: Graph) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -37,22 +34,6 @@ def weight_variables(layers: Mapping[str, Any], graph: Graph) -> tuple[dict[str,
         {item.name: found[item.name] for item in graph.parameters},
         {item.name: found[item.name] for item in graph.buffers},
     )
-
-
-def slot_variables(optimizer: Any, slots: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The Keras variable of each slot and parameter.
-
-    Keras interleaves them: all slots of the first parameter, then all of the second
-    (``keras/src/optimizers/base_optimizer.py``, ``add_optimizer_variables``).
-
-    Args:
-        optimizer: A built optimizer.
-        slots: Names of the slots, in the order in which the optimizer makes them.
-        names: Names of the parameters, in the order in which it was built.
-    """
-    variables = optimizer.variables[BEFORE_SLOTS:]
-    assert len(variables) == len(slots) * len(names), f"{optimizer.name} holds {len(variables)} slot variables"
-    return {slot: dict(zip(names, variables[index :: len(slots)], strict=True)) for index, slot in enumerate(slots)}
 
 
 def to_neutral(variables: Mapping[str, Any]) -> dict[str, Array]:

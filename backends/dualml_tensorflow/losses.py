@@ -178,7 +178,7 @@ def _multi_margin(settings: spec.MultiMargin, outputs: Any, targets: Any) -> Any
     return _mean_of_example(tf.reduce_sum(gaps * (1.0 - own), axis=-1) / outputs.shape[-1])
 
 
-def _cosine(settings: spec.Cosine, outputs: Any, targets: Any) -> Any:
+def _cosine(settings: spec.CosineDistance, outputs: Any, targets: Any) -> Any:
     squares, wanted = (tf.reduce_sum(tf.square(values), axis=-1) for values in (outputs, targets))
     epsilon = settings.epsilon or 0.0
     if settings.guard == "add":
@@ -210,7 +210,7 @@ LOSSES: Mapping[str, Callable[[Any, Any, Any], Any]] = {
     spec.SquaredHinge.kind: _squared_hinge,
     spec.CategoricalHinge.kind: _categorical_hinge,
     spec.MultiMargin.kind: _multi_margin,
-    spec.Cosine.kind: _cosine,
+    spec.CosineDistance.kind: _cosine,
     spec.Poisson.kind: _poisson,
 }
 """For each kind of loss, a function ``(settings, outputs, targets)`` that gives the loss of each example."""

@@ -16,9 +16,9 @@ from dualml.spec.objective import Minimised, Objective, Term, as_objective
 from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_weights
 from dualml_tensorflow import layout
-from dualml_tensorflow.layers import given_masks
+from dualml_tensorflow.layers import given_masks, seen_by
 from dualml_tensorflow.model import build_model
-from dualml_tensorflow.objective import objective_value
+from dualml_tensorflow.objective import divisors, objective_value, penalties
 from dualml_tensorflow.predictions import PREDICTIONS
 from dualml_tensorflow.trainer import TensorflowTrainer
 
@@ -119,16 +119,18 @@ class TensorflowNetwork:
         """One forward and backward pass in training mode; see ``dualml.protocol.Network.gradients``."""
         nodes = self._known(taps)
         objective = as_objective(loss, self.graph)
-        examples = len(batch) if count is None else count
         with self.placement(), self.kept_buffers():
+            targets = self.target_tensors(batch.targets, objective)
+            weights = None if batch.weights is None else self.tensor(batch.weights)
             total, losses, parameters, values, slopes = self.differentiate(
                 self.input_tensors(batch.inputs),
-                self.target_tensors(batch.targets, objective),
-                None if batch.weights is None else self.tensor(batch.weights),
+                targets,
+                weights,
                 self.mask_tensors(masks),
                 objective,
-                tf.constant(examples, self.graph.precision),
+                divisors(objective, targets, weights, count),
                 nodes,
+                penalised=True,
             )
             buffers = layout.to_neutral(self.buffers)
         return Gradients(
@@ -249,8 +251,10 @@ class TensorflowNetwork:
         weights: Any,
         masks: Mapping[str, Any],
         objective: Objective,
-        count: Any,
+        divided_by: tuple[Any, ...],
         taps: tuple[str, ...] = (),
+        *,
+        penalised: Any,
     ) -> tuple[Any, Any, list[Any], Tensors, Tensors]:
         """One forward and backward pass in training mode; buffers move on.
 
@@ -260,8 +264,9 @@ class TensorflowNetwork:
             weights: Weight of each example, or ``None``.
             masks: By node that draws.
             objective: What is differentiated.
-            count: What the sum of the examples' losses is divided by; a scalar of the graph's precision.
+            divided_by: What each term's sum of the examples' losses is divided by, float64 scalars.
             taps: Nodes, or inputs, whose values and gradients are wanted.
+            penalised: Whether penalties are added; a bool, or a scalar tensor.
 
         Returns:
             The loss, that of each example, its gradient for each parameter in their order, the tapped values by
@@ -273,8 +278,12 @@ class TensorflowNetwork:
             tape.watch(variables)
             if taps:  # also for nodes that no parameter feeds: the tape records what depends on it
                 tape.watch([value for value in inputs.values() if value.dtype.is_floating])
-            values = self.values(inputs, masks, nodes, training=True)
-            total, losses = objective_value(objective, values, targets, weights, count)
+            with seen_by(tape if taps else None, self._model.layers):
+                values = self.values(inputs, masks, nodes, training=True)
+            total, losses = objective_value(objective, values, targets, weights, divided_by)
+            penalty = penalties(objective, dict(zip(self.variables, variables, strict=True)))
+            if penalty is not None:
+                total += tf.where(penalised, penalty, tf.zeros_like(penalty))
         tapped = {name: values[name] for name in taps}
         watched = {name: value for name, value in tapped.items() if value.dtype.is_floating}
         parameters, slopes = tape.gradient(

@@ -10,14 +10,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from dualml.errors import WeightsError
 from dualml.protocol import Arrays, Batch, Masks, State
 from dualml.spec.objective import Objective
 from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_parameters
-from dualml_tensorflow import layout
+from dualml_tensorflow import slots
 from dualml_tensorflow.clipping import CLIPPINGS
 from dualml_tensorflow.formulas import Formula
+from dualml_tensorflow.objective import divisors
 from dualml_tensorflow.optimizers import build_optimizer
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ class TensorflowTrainer:
         self.batch_size = batch_size
         self.update_size = update_size
         self.clip = clip
-        names, variables = list(network.variables), list(network.variables.values())
+        self._settings = optimizer
         with network.placement():
-            self._optimizer = build_optimizer(optimizer, network.graph.precision, variables)
-        self._slots = layout.slot_variables(self._optimizer, optimizer.slots, names)
+            self._optimizer = build_optimizer(optimizer, network.graph, network.variables)
+        self._slots = slots.slot_variables(self._optimizer, optimizer, network.graph, list(network.variables))
 
         precision = network.graph.precision
         gradients = [tf.TensorSpec(parameter.shape, precision) for parameter in network.graph.parameters]
@@ -153,8 +153,7 @@ class TensorflowTrainer:
 
     def get_state(self) -> State:
         """The optimizer's memory."""
-        slots = {slot: layout.to_neutral(variables) for slot, variables in self._slots.items()}
-        return State(int(self._optimizer.iterations.numpy()), slots)
+        return slots.get_state(self._optimizer, self._slots)
 
     def set_state(self, state: State) -> None:
         """Replace the optimizer's memory.
@@ -162,16 +161,7 @@ class TensorflowTrainer:
         Raises:
             WeightsError: Names or shapes are not those of the network; nothing was changed.
         """
-        if set(state.slots) != set(self._slots):
-            raise WeightsError(
-                f"the optimizer's state must hold exactly the slots {sorted(self._slots)}, got {sorted(state.slots)}; "
-                "is it another optimizer's?"
-            )
-        for slot, arrays in state.slots.items():
-            check_parameters(arrays, self.network.graph, f"optimizer slot {slot}")
-        for slot, arrays in state.slots.items():
-            layout.assign(self._slots[slot], arrays)
-        self._optimizer.iterations.assign(state.step)
+        slots.set_state(self._optimizer, self._slots, self._settings, self.network.graph, state)
 
     # What follows works on tensors, eagerly or while it is traced.
 
@@ -195,13 +185,25 @@ class TensorflowTrainer:
             examples: How many it has, int64 scalar.
             rate: Learning rate, float64 scalar.
         """
-        count = tf.cast(examples, self.network.graph.precision)
+        # Read whole where a loss needs all targets to know what it divides by; else only their number counts.
+        whole = any(term.loss.counts_positions for term in self.objective.terms)
+        precision = self.network.graph.precision
+        if whole:
+            data, _ = read(tf.zeros((), tf.int64), examples)
+            divided_by = divisors(self.objective, data["targets"], _weights(data), None)
+        else:
+            divided_by = (tf.cast(examples, tf.float64),) * len(self.objective.terms)
 
         def piece(start: Any, stop: Any) -> tuple[Any, list[Any]]:
             data, masks = read(start, stop)
-            weights = data["weights"]["examples"] if "weights" in data else None
             loss, _, gradients, _, _ = self.network.differentiate(
-                data["inputs"], data["targets"], weights, masks, self.objective, count
+                data["inputs"],
+                data["targets"],
+                _weights(data),
+                masks,
+                self.objective,
+                divided_by,
+                penalised=tf.equal(start, 0),
             )
             return loss, gradients
 
@@ -217,7 +219,7 @@ class TensorflowTrainer:
 
             sums = [tf.zeros(variable.shape, variable.dtype) for variable in self.network.variables.values()]
             _, loss, gradients = tf.while_loop(
-                lambda start, *_: start < examples, accumulate, (zero, tf.zeros((), count.dtype), sums)
+                lambda start, *_: start < examples, accumulate, (zero, tf.zeros((), precision), sums)
             )
         self._apply(gradients, rate)
         return loss
@@ -250,6 +252,11 @@ class TensorflowTrainer:
         start = (tf.zeros((), tf.int32), tf.TensorArray(tf.float64, size=updates, element_shape=()))
         _, losses = tf.while_loop(lambda update, _: update < updates, body, start)
         return losses.stack()
+
+
+def _weights(data: Data) -> Any:
+    """Weight of each example, or ``None``."""
+    return data["weights"]["examples"] if "weights" in data else None
 
 
 def _each(data: Data, function: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:

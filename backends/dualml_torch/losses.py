@@ -171,12 +171,16 @@ def _categorical_hinge(settings: Any, output: Tensor, targets: Tensor, reduction
 
 def _multi_margin(settings: spec.MultiMargin, output: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
     losses = functional.multi_margin_loss(
-        output.flatten(0, -2), targets.flatten(), p=settings.p, margin=settings.margin, reduction="none"
+        output.flatten(0, -2),
+        targets.flatten(),
+        p=settings.p,
+        margin=settings.margin,
+        reduction="mean" if reduction == "mean" else "none",
     )
-    return _reduced(losses.reshape(targets.shape), reduction)
+    return losses if reduction == "mean" else _reduced(losses.reshape(targets.shape), reduction)
 
 
-def _cosine(settings: spec.Cosine, output: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
+def _cosine(settings: spec.CosineDistance, output: Tensor, targets: Tensor, reduction: Reduction) -> Tensor:
     squares, wanted = output.square().sum(-1), targets.square().sum(-1)
     epsilon = settings.epsilon or 0.0
     if settings.guard == "add":
@@ -266,7 +270,7 @@ def denominator(loss: Loss, targets: Tensor, weights: Tensor | None = None) -> T
     return (by_example if weights is None else by_example * weights).sum()
 
 
-def batch_loss(loss: Loss, output: Tensor, targets: Tensor, count: int) -> Tensor:
+def batch_loss(loss: Loss, output: Tensor, targets: Tensor, count: int | Tensor) -> Tensor:
     """Sum of the examples' losses divided by ``count``, shape ``()``.
 
     Where ``count`` is the number of examples this is the stock mean rather than a sum and a division: with
@@ -274,6 +278,6 @@ def batch_loss(loss: Loss, output: Tensor, targets: Tensor, count: int) -> Tenso
     that counts positions has no such mean: its ``count`` is a ``denominator``.
     """
     function = LOSSES[loss.kind]
-    if count == len(targets) and not loss.counts_positions:
+    if not isinstance(count, Tensor) and count == len(targets) and not loss.counts_positions:
         return function(loss, output, targets, "mean")
     return function(loss, output, targets, "sum") / count

@@ -15,7 +15,7 @@ from dualml.spec.optimizers import Clipping, Optimizer
 from dualml_torch.layers import Masked, Placement
 from dualml_torch.layout import DTYPES, Layout, to_array, to_tensor
 from dualml_torch.model import Watch, build_model
-from dualml_torch.objective import objective_examples, objective_value
+from dualml_torch.objective import divisors, objective_examples, objective_value
 from dualml_torch.predictions import PREDICTIONS
 from dualml_torch.trainer import TorchTrainer
 
@@ -113,7 +113,7 @@ class TorchNetwork:
             loss: What is differentiated.
             masks: Masks of the nodes that draw; needed unless randomness is native.
             taps: Nodes (or inputs) whose values and gradients are wanted.
-            count: What the sum of the examples' losses is divided by; ``None``: their number.
+            count: What the sum of the examples' losses is divided by; ``None``: their number, or what the loss says.
 
         Raises:
             ValueError: A tap is not a node, or masks are missing or of a wrong shape.
@@ -127,6 +127,8 @@ class TorchNetwork:
                 # A view of its own: a layer that changes nothing returns its input itself, whose gradient
                 # would also hold what reaches it by other ways.
                 value = watched[name] = value.view_as(value)
+                if not value.requires_grad:  # a mask made of whole numbers: nothing that is differentiated feeds it
+                    value.requires_grad_()
             return value
 
         inputs = self.place_inputs(batch.inputs)
@@ -138,7 +140,8 @@ class TorchNetwork:
                 for tensor in inputs.values():
                     tensor.requires_grad_(tensor.is_floating_point())
             outputs = self.evaluate(inputs, watch if taps else None)
-            total = objective_value(objective, outputs, targets, weights, len(batch) if count is None else count)
+            divided_by = divisors(objective, targets, weights, count)
+            total = objective_value(objective, outputs, targets, weights, divided_by, self.layout.parameters)
             watched |= {name: value for name, value in inputs.items() if name in taps and value.requires_grad}
             wanted = [*self.layout.parameters.values(), *watched.values()]
             found = torch.autograd.grad(total, wanted, allow_unused=True, materialize_grads=True) if wanted else ()

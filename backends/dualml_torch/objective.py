@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from dualml.spec.objective import Objective
-from dualml_torch.losses import batch_loss, example_losses
+from dualml.spec.objective import Objective, Term
+from dualml_torch.losses import batch_loss, denominator, example_losses
+from dualml_torch.regularizers import penalty
+
+Divisors: TypeAlias = tuple[int | Tensor, ...]
+"""What the sum of the examples' losses is divided by, for each term."""
+
+
+def divisors(objective: Objective, targets: Mapping[str, Tensor], weights: Tensor | None, count: int | None) -> Divisors:
+    """What each term's sum is divided by.
+
+    Args:
+        objective: What is minimised.
+        targets: Of all examples of an update, by output node.
+        weights: Weight of each example, shape ``(examples,)``, or ``None``.
+        count: Divides every term; ``None``: the number of examples, or what the loss counts instead.
+    """
+    return tuple(_divisor(term, targets[term.output], weights, count) for term in objective.terms)
+
+
+def _divisor(term: Term, targets: Tensor, weights: Tensor | None, count: int | None) -> int | Tensor:
+    if count is not None:
+        return count
+    if not term.loss.counts_positions:
+        return len(targets)
+    counted = denominator(term.loss, targets, weights)
+    return torch.where(counted == 0, 1.0, counted)  # nothing counts: the losses are 0 as well
 
 
 def objective_value(
@@ -16,27 +42,33 @@ def objective_value(
     outputs: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     weights: Tensor | None,
-    count: int,
+    divided_by: Divisors,
+    parameters: Mapping[str, Tensor] | None,
 ) -> Tensor:
-    """``sum_t weight_t sum_i w_i l_ti / count``, shape ``()``.
+    """``sum_t weight_t sum_i w_i l_ti / D_t + penalties``, shape ``()``.
 
     Args:
         objective: What is minimised.
         outputs: Values of the output nodes.
         targets: Targets by output node.
         weights: Weight of each example, shape ``(examples,)``, or ``None``.
-        count: What the sum of the examples' losses is divided by.
+        divided_by: ``D``.
+        parameters: All parameters by neutral name, for penalties; ``None`` leaves those out.
     """
     total: Tensor | None = None
-    for term in objective.terms:
+    for term, divisor in zip(objective.terms, divided_by, strict=True):
         output, wanted = outputs[term.output], targets[term.output]
+        if isinstance(divisor, Tensor):
+            divisor = divisor.to(output.dtype)
         if weights is None:
-            value = batch_loss(term.loss, output, wanted, count)
+            value = batch_loss(term.loss, output, wanted, divisor)
         else:
-            value = (example_losses(term.loss, output, wanted) * weights).sum() / count
+            value = (example_losses(term.loss, output, wanted) * weights).sum() / divisor
         value = value if term.weight == 1.0 else value * term.weight
         total = value if total is None else total + value
     assert total is not None, "an objective has at least one term"
+    for regularizer in objective.penalties if parameters is not None else ():
+        total = total + penalty(regularizer, parameters)
     return total
 
 

@@ -42,7 +42,7 @@ def native_axes(layout: Layout, name: str) -> tuple[int, ...]:
     shape = tuple(layout.parameters[name].shape)
     found: dict[int, int] = {}
     for axis, size in enumerate(shape):
-        along = torch.arange(size, dtype=torch.float64).reshape([-1 if item == axis else 1 for item in range(len(shape))])
+        along = torch.arange(size, dtype=torch.float64)[(..., *[None] * (len(shape) - 1 - axis))]
         neutral = layout.to_neutral(name, along.expand(shape))
         for place, length in enumerate(neutral.shape):
             if length > 1 and np.any(neutral.take(0, place) != neutral.take(1, place)):

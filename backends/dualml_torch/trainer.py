@@ -18,7 +18,7 @@ from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_parameters
 from dualml_torch.clipping import CLIPPINGS
 from dualml_torch.layout import to_tensor
-from dualml_torch.objective import objective_value
+from dualml_torch.objective import divisors, objective_value
 from dualml_torch.optimizers import build_optimizer
 from dualml_torch.slots import get_state, set_state
 
@@ -177,13 +177,18 @@ class TorchTrainer:
             For each piece of ``batch_size`` rows, the sum of its losses divided by ``count``, shape ``()``.
         """
         losses = []
+        targets = _rows(placed.targets, rows)
+        weights = None if placed.weights is None else placed.weights.index_select(0, rows)
+        divided_by = divisors(self._objective, targets, weights, None)
         for start in range(0, len(rows), self._batch_size):
             piece = slice(start, start + self._batch_size)
-            inputs, targets = _rows(placed.inputs, rows[piece]), _rows(placed.targets, rows[piece])
-            weights = None if placed.weights is None else placed.weights.index_select(0, rows[piece])
+            inputs = _rows(placed.inputs, rows[piece])
+            wanted = {name: tensor[piece] for name, tensor in targets.items()}
+            weighted = None if weights is None else weights[piece]
+            parameters = self._network.layout.parameters if start == 0 else None  # one penalty for each update
             with self._network.masked({name: mask[piece] for name, mask in masks.items()}):
                 outputs = self._network.evaluate(inputs)
-                loss = objective_value(self._objective, outputs, targets, weights, len(rows))
+                loss = objective_value(self._objective, outputs, wanted, weighted, divided_by, parameters)
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return losses

@@ -8,10 +8,10 @@ import numpy as np
 
 from dualml import api
 from dualml.cli.output import check_json, write_json
-from dualml.data.arrays import read_npy
-from dualml.data.checks import find_file
+from dualml.data.problems import find_file
 from dualml.errors import DataError, RunError
 from dualml.metrics.text import lines
+from dualml.training.run_directory import open_run
 from dualml.weights import write_atomically
 
 
@@ -27,7 +27,15 @@ def run_evaluate(
 
 
 def run_predict(
-    run: Path, inputs: Path, out: Path, backend: str | None, weights: str, json_file: str | None, *, quiet: bool
+    run: Path,
+    inputs: Path,
+    out: Path,
+    backend: str | None,
+    weights: str,
+    output: str | None,
+    json_file: str | None,
+    *,
+    quiet: bool,
 ) -> None:
     """Predict and write the probabilities."""
     check_json(json_file)
@@ -35,9 +43,9 @@ def run_predict(
         raise RunError(f"--out {out}: must be a file, but is a folder; name the .npy file to write")
     if not out.absolute().parent.is_dir():
         raise RunError(f"--out {out}: the folder {out.parent} does not exist; make it first")
-    examples = np.asarray(read_npy(find_file(Path(), str(inputs), "INPUT.npy")))
+    examples = open_run(run).preparation.read(find_file(Path(), str(inputs), "INPUT"))
     try:
-        predictions = api.predict(run, examples, backend, weights=weights)
+        predictions = api.predict(run, examples, backend, weights=weights, output=output)
     except DataError as error:
         raise DataError(f"{inputs}: {error}") from None
 

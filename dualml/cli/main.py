@@ -96,17 +96,24 @@ def evaluate(
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
-    inputs: Annotated[Path, typer.Argument(metavar="INPUT.npy", help="Raw examples; the first axis counts them.")],
+    inputs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="Raw examples: .npy; .npz for several inputs; .txt (one text a line) or .csv if trained on those.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="PROBS.npy", help="Where the probabilities are written.")],
     backend: Backend = None,
     weights: Weights = "last",
+    output: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several outputs; the first.")] = None,
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Softmax probabilities of a run for new examples."""
     from dualml.cli.inference import run_predict
 
-    run_predict(run, inputs, out, backend, weights, json_file, quiet=quiet)
+    run_predict(run, inputs, out, backend, weights, output, json_file, quiet=quiet)
 
 
 @app.command()

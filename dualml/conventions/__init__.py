@@ -10,7 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from dualml.conventions import activations, dense, initializers, losses, optimizers, schedules
+from dualml.conventions import (
+    activations,
+    attention,
+    convolution,
+    dense,
+    embedding,
+    initializers,
+    losses,
+    normalization,
+    optimizers,
+    pooling,
+    recurrent,
+    schedules,
+    transformer,
+)
 from dualml.conventions.base import Preset
 from dualml.spec.base import Settings
 from dualml.spec.config import Spec
@@ -20,25 +34,45 @@ from dualml.spec.schedules import ReduceOnPlateau
 
 TORCH: Preset = {
     **dense.TORCH,
+    **convolution.TORCH,
+    **embedding.TORCH,
+    **attention.TORCH,
+    **transformer.TORCH,
+    **recurrent.TORCH,
     **activations.TORCH,
     **losses.TORCH,
     **optimizers.TORCH,
     **initializers.TORCH,
     **schedules.TORCH,
+    **normalization.TORCH,
+    **pooling.TORCH,
 }
 
 
 KERAS: Preset = {
     **dense.KERAS,
+    **convolution.KERAS,
+    **embedding.KERAS,
+    **attention.KERAS,
+    **transformer.KERAS,
+    **recurrent.KERAS,
     **activations.KERAS,
     **losses.KERAS,
     **optimizers.KERAS,
     **initializers.KERAS,
     **schedules.KERAS,
+    **normalization.KERAS,
+    **pooling.KERAS,
 }
 
 
 PRESETS: Mapping[str, Preset] = {"torch": TORCH, "keras": KERAS}
+
+
+def preset_of(spec: Spec) -> Preset:
+    """What a spec's conventions fill in; one framework's epsilon depends on the number format."""
+    preset = PRESETS[spec.conventions]
+    return {**preset, **normalization.FLOAT64[spec.conventions]} if spec.precision == "float64" else preset
 
 
 _Settings = TypeVar("_Settings", bound=Settings)
@@ -76,7 +110,7 @@ def resolve(spec: Spec) -> Spec:
         >>> resolve(spec).optimizer.epsilon
         1e-07
     """
-    filled = fill(spec, PRESETS[spec.conventions])
+    filled = fill(spec, preset_of(spec))
     layers = tuple(
         layer.model_copy(update={"name": name})
         for layer, name in zip(filled.model.layers, layer_names(filled.model), strict=True)

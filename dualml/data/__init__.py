@@ -8,7 +8,7 @@ same order. A ``Preparation`` is what a run remembers, so that new examples are 
 from __future__ import annotations
 
 from dualml.data.dataset import Dataset, Split
-from dualml.data.load import load_data, load_for
+from dualml.data.load import load_for
 from dualml.data.needs import InputNeed, Needs, OutputNeed
 from dualml.data.normalisation import Normalisation
 from dualml.data.preparation import Preparation
@@ -23,6 +23,5 @@ __all__ = [
     "Preparation",
     "SameAs",
     "Split",
-    "load_data",
     "load_for",
 ]

@@ -105,7 +105,7 @@ def read_npy(path: Path, memory_map: bool | None = False) -> Rows:
     except OSError as error:
         raise DataError(f"{path}: must be readable, but is not ({reason(error)}); check its permissions") from error
     except MemoryError:
-        raise  # ``load_data`` reports it
+        raise  # ``load_for`` reports it
     except Exception as error:  # the parser of the header raises what it likes
         raise DataError(f"{path}: must be a .npy file, but is damaged ({reason(error)}); write it again") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from dualml.data.checks import Part, Raw, check_lengths, check_numbers, check_sh
 from dualml.data.choice import named_inputs, named_targets
 from dualml.data.dataset import AS_STORED, Dataset, Split
 from dualml.data.images import read_digits, read_fashion_mnist, read_idx_files
-from dualml.data.needs import INPUT, InputNeed, Needs, OutputNeed
+from dualml.data.needs import Needs, OutputNeed
 from dualml.data.normalisation import Normalisation
 from dualml.data.problems import reason
 from dualml.data.python_source import read_python
@@ -57,47 +57,6 @@ _READERS: dict[type[DataSource], Callable[[Any, Path, Needs], Raw]] = {
 }
 
 
-def load_data(
-    settings: DataSource,
-    *,
-    folder: Path,
-    seed: int,
-    input_shape: tuple[int, ...],
-    target: Literal["class", "value"],
-    classes: int | None = None,
-    output_shape: tuple[int, ...] | None = None,
-) -> Dataset:
-    """Load, check and split the data of a model with one input of values and one output: see ``load_for``.
-
-    Args:
-        settings: One of the sources of ``dualml.spec.data``.
-        folder: Where relative paths start: the folder of the config file.
-        seed: The spec's seed.
-        input_shape: Shape of one example as the model takes it.
-        target: Whether the model predicts classes or values.
-        classes: How many classes it predicts.
-        output_shape: Shape of one example's output; of classes, the last axis counts them.
-
-    Returns:
-        The splits, whose ``gather`` gives inputs of ``input_shape``.
-
-    Raises:
-        DataError: Anything is wrong with the files or arrays.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from dualml.spec.data import DigitsData
-        >>> data = load_data(
-        ...     DigitsData(), folder=Path(), seed=0, input_shape=(64,), target="class", classes=10
-        ... )
-        >>> len(data.train), len(data.validation), len(data.test)
-        (1294, 144, 359)
-    """
-    shape = output_shape[:-1] if target == "class" and output_shape else output_shape
-    needs = Needs({INPUT: InputNeed(input_shape)}, {"output": OutputNeed(target, shape, classes)})
-    return load_for(settings, folder=folder, seed=seed, needs=needs)
-
-
 def load_for(settings: DataSource, *, folder: Path, seed: int, needs: Needs) -> Dataset:
     """Load, check and split the data of a model.
 
@@ -118,6 +77,14 @@ def load_for(settings: DataSource, *, folder: Path, seed: int, needs: Needs) -> 
 
     Raises:
         DataError: Anything is wrong with the files or arrays.
+
+    Example:
+        >>> from dualml.data import InputNeed, Needs, OutputNeed
+        >>> from dualml.spec.data import DigitsData
+        >>> needs = Needs({"input": InputNeed((64,))}, {"output": OutputNeed("class", classes=10)})
+        >>> data = load_for(DigitsData(), folder=Path(), seed=0, needs=needs)
+        >>> len(data.train), len(data.validation), len(data.test)
+        (1294, 144, 359)
     """
     try:
         raw = _READERS[type(settings)](settings, Path(folder), needs)

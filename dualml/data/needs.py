@@ -8,9 +8,6 @@ from typing import Literal
 
 from dualml.errors import DataError
 
-INPUT = "input"
-"""What a model's input is called where it has one."""
-
 
 @dataclass(frozen=True)
 class InputNeed:
@@ -57,11 +54,6 @@ class Needs:
 
     inputs: Mapping[str, InputNeed]
     outputs: Mapping[str, OutputNeed]
-
-    @property
-    def only_input(self) -> InputNeed | None:
-        """The input of a model that has one."""
-        return next(iter(self.inputs.values())) if len(self.inputs) == 1 else None
 
     def single_input(self, where: str) -> tuple[str, InputNeed]:
         """Name and need of the one input.

@@ -74,7 +74,7 @@ class Examples:
     def decided(self, threshold: float) -> NDArray[np.int64]:
         """The class each example is taken for, shape ``(n,)``."""
         if self.task == "classes":
-            return self.outputs.argmax(axis=1)
+            return np.asarray(self.outputs.argmax(axis=1))
         with np.errstate(over="ignore"):
             return (1.0 / (1.0 + np.exp(-self.outputs)) > threshold).astype(np.int64)
 

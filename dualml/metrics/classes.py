@@ -61,7 +61,8 @@ def counts(examples: Examples, threshold: float) -> Float:
     """Weight of the examples of each class (row) taken for each class (column)."""
     size = examples.classes
     cells = examples.targets * size + examples.decided(threshold)
-    return np.bincount(cells, weights=examples.weights, minlength=size * size).reshape(size, size)
+    totals = np.bincount(cells, weights=examples.weights, minlength=size * size)
+    return np.asarray(totals, dtype=np.float64).reshape(size, size)
 
 
 def totals(settings: Precision | Recall | F1, examples: Examples) -> tuple[Float, Float, Float]:

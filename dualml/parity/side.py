@@ -8,7 +8,7 @@ import numpy as np
 
 from dualml import registry
 from dualml.data import Dataset, Split
-from dualml.evaluation import evaluate
+from dualml.evaluation import evaluate, take
 from dualml.parity.records import Key, Record, input_keys, parameter_keys, state_keys
 from dualml.protocol import Array, Arrays, Batch, State
 from dualml.spec.config import Spec
@@ -92,7 +92,7 @@ class LocalSide:
     def batch(self, step: int) -> tuple[Batch, dict[str, Array] | None, float]:
         """Examples, masks and learning rate of an update (counted from 0)."""
         rows = self.plan.batch_order(step)
-        batch = Batch(*self.dataset.train.gather(rows, self.spec.precision))
+        batch = take(self.dataset.train, rows, self.spec.precision)
         masks = dropout_masks(self.spec.graph, self.spec, step, len(rows), self.plan.update_size)
         return batch, masks, float(self.plan.rates(step, 1)[0])
 

@@ -56,7 +56,7 @@ def differing_node(left: Graph, right: Graph) -> str | None:
             getattr(one, name) == getattr(two, name)
             for name in ("name", "operation", "inputs", "input_shapes", "shape")
         )
-        weights = [[(item.name, item.shape) for item in (*node.parameters, *node.buffers)] for node in (one, two)]
+        weights = [[(item.name, item.shape) for item in node.weights] for node in (one, two)]
         if not same or weights[0] != weights[1]:
             return one.name
     longer = max(left, right, key=lambda graph: len(graph.nodes)).nodes

@@ -27,7 +27,15 @@ from dualml.reference.losses import (
     predictions,
     predictions_bound,
 )
-from dualml.reference.network import LocalGradients, forward, gradients, local_gradients, loss_of
+from dualml.reference.network import (
+    LocalGradients,
+    forward,
+    gradients,
+    local_gradients,
+    loss_of,
+    penalties,
+    penalties_bound,
+)
 from dualml.reference.objective import (
     Scored,
     objective_bound,
@@ -68,6 +76,8 @@ __all__ = [
     "objective_value",
     "output_gradient_bounds",
     "output_gradients",
+    "penalties",
+    "penalties_bound",
     "predictions",
     "predictions_bound",
     "underflow_unit",

@@ -16,9 +16,10 @@ from dualml.reference.layers import (
     sum_bound,
 )
 from dualml.reference.objective import objective_value, output_gradient_bounds, output_gradients
-from dualml.reference.rounding import Float, double, underflow_unit
+from dualml.reference.regularizers import penalty, penalty_bound, penalty_gradient_bounds, penalty_gradients
+from dualml.reference.rounding import Float, double, gamma, underflow_unit
 from dualml.spec.graph import Graph
-from dualml.spec.objective import Minimised, as_objective
+from dualml.spec.objective import Minimised, Objective, as_objective
 
 
 def forward(
@@ -56,6 +57,25 @@ def forward(
     return values
 
 
+def trainable(graph: Graph, weights: Arrays) -> dict[str, Array]:
+    """The parameters among all weights."""
+    return {item.name: weights[item.name] for item in graph.parameters}
+
+
+def penalties(objective: Objective, graph: Graph, weights: Arrays) -> float:
+    """The sum of an objective's penalties."""
+    own = trainable(graph, weights)
+    return sum(penalty(regularizer, own) for regularizer in objective.penalties)
+
+
+def penalties_bound(objective: Objective, graph: Graph, weights: Arrays, value: float, *, unit: float) -> float:
+    """Bound on the rounding errors of ``penalties`` and of adding them to ``value``."""
+    own = trainable(graph, weights)
+    bound = sum(penalty_bound(regularizer, own, unit=unit) for regularizer in objective.penalties)
+    count = len(objective.penalties)
+    return bound + (gamma(count, unit) * (abs(value) + penalties(objective, graph, weights)) if count else 0.0)
+
+
 def loss_of(
     graph: Graph,
     weights: Arrays,
@@ -79,7 +99,8 @@ def loss_of(
     """
     values = forward(graph, weights, batch.inputs, training=True, masks=masks, replaced=replaced)
     objective = as_objective(loss, graph)
-    return objective_value(objective, values, graph.named_targets(batch.targets), batch.weights, count).value
+    data = objective_value(objective, values, graph.named_targets(batch.targets), batch.weights, count).value
+    return data + penalties(objective, graph, weights)
 
 
 def gradients(
@@ -123,9 +144,13 @@ def gradients(
     for item in graph.inputs:
         if item.integer:
             of_values[item.name] = np.zeros_like(of_values[item.name])
+    for regularizer in objective.penalties:
+        for name, slope in penalty_gradients(regularizer, trainable(graph, weights)).items():
+            of_parameters[name] = of_parameters[name] + slope
     scored = objective_value(objective, values, targets, batch.weights, count)
+    value = scored.value + penalties(objective, graph, weights)
     ordered = {item.name: buffers[item.name] for item in graph.buffers}
-    return Gradients(scored.value, scored.examples, dict(of_parameters), dict(values), of_values, dict(ordered))
+    return Gradients(value, scored.examples, dict(of_parameters), dict(values), of_values, dict(ordered))
 
 
 @dataclass(frozen=True)
@@ -226,6 +251,12 @@ def local_gradients(
                 values.add(name, term, bound)
         buffers |= new_buffers(node, weights, sources)
         buffer_bounds |= new_buffers_bound(node, weights, sources, unit=unit)
+    for regularizer in objective.penalties:
+        own = trainable(graph, weights)
+        slope_bounds = penalty_gradient_bounds(regularizer, own, unit=unit)
+        for name, slope in penalty_gradients(regularizer, own).items():
+            if regularizer.applies(name):
+                parameters.add(name, slope, slope_bounds[name])
     return LocalGradients(
         parameters.totals(),
         parameters.total_bounds(unit),

@@ -8,6 +8,7 @@ import numpy as np
 
 from dualml.protocol import Array, Arrays
 from dualml.reference.losses import (
+    denominator,
     example_losses,
     example_losses_bound,
     loss_gradient,
@@ -31,8 +32,14 @@ class Scored:
     examples: Float
 
 
-def _denominator(term: Term, targets: Array, weights: Array | None, count: int | None) -> float:  # noqa: ARG001
-    return float(len(targets) if count is None else count)
+def _denominator(term: Term, targets: Array, weights: Array | None, count: int | None) -> float:
+    # Where nothing counts the losses are 0 as well.
+    return float(count) if count is not None else denominator(term.loss, targets, weights) or 1.0
+
+
+def _counted(term: Term, targets: Array) -> int:
+    """Roundings in a denominator that is a sum itself."""
+    return np.size(targets) + 2 if term.loss.counts_positions else 0
 
 
 def _rows(weights: Array, values: Array) -> Float:
@@ -74,7 +81,7 @@ def objective_bound(
             return Scored(loss_value_bound(term.loss, output, wanted, count, unit=unit), bound)
         factor = np.abs(double(weights)) if weights is not None else np.ones(len(wanted))
         losses = np.abs(example_losses(term.loss, output, wanted)) * factor
-        roundings = gamma(len(objective.terms) + 3, unit)
+        roundings = gamma(len(objective.terms) + 3 + _counted(term, wanted), unit)
         each = term.weight * (bound * factor * (1.0 + roundings) + roundings * losses) + underflow_unit(unit)
         examples += each
         divisor = _denominator(term, wanted, weights, count)
@@ -109,6 +116,6 @@ def output_gradient_bounds(
             continue
         gradient = np.abs(loss_gradient(term.loss, output, wanted, divisor))
         factor = term.weight * (1.0 if weights is None else np.abs(_rows(weights, gradient)))
-        roundings = gamma(3, unit)
+        roundings = gamma(3 + _counted(term, wanted), unit)
         found[term.output] = factor * (bound * (1.0 + roundings) + roundings * gradient) + underflow_unit(unit)
     return found

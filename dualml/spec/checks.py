@@ -7,15 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dualml.spec.graph_builder import graph_problems
-from dualml.spec.losses import CrossEntropy, Loss
+from dualml.spec.losses import Loss
 from dualml.spec.metric_checks import metric_problems
 from dualml.spec.optimizers import Sgd
 from dualml.spelling import nearest
 
 if TYPE_CHECKING:
     from dualml.spec.config import Conventions, Spec
-    from dualml.spec.model import Model
     from dualml.spec.graph import Graph
+    from dualml.spec.model import Model
 
 Location = tuple[str | int, ...]
 
@@ -64,23 +64,38 @@ def _output_problems(spec: Spec) -> list[SpecProblem]:
     return problems
 
 
+def _regularizer_problems(spec: Spec) -> list[SpecProblem]:
+    """Regularisers that are for no parameter."""
+    problems = []
+    for index, regularizer in enumerate(spec.regularizers):
+        try:
+            regularizer.check(item.name for item in spec.graph.parameters)
+        except ValueError as error:
+            problems.append(SpecProblem(("regularizers", index, regularizer.kind, "scope"), str(error)))
+    return problems
+
+
 _ONE_LABEL = ("digits", "idx", "fashion_mnist")
 """Data sources with one label for each example."""
 
 
 def _loss_problems(spec: Spec, loss: Loss, location: Location, output: tuple[int, ...]) -> list[SpecProblem]:
     """What keeps a loss from taking an output of this shape."""
-    if not isinstance(loss, CrossEntropy):
+    try:
+        loss.check_output(output)
+    except ValueError as error:
+        return [SpecProblem(location, str(error))]
+    if loss.target != "class":
         return []
     if len(output) > 1 and spec.data is not None and spec.data.source in _ONE_LABEL:
         message = (
-            "cross_entropy needs one row of logits for each example, because data has one label for each, but "
+            f"{loss.kind} needs one row of logits for each example, because data has one label for each, but "
             f"the last layer's output has shape {list(output)}; add a flatten before the last dense layer"
         )
         return [SpecProblem(location, message)]
     if output[-1] < 2:
         message = (
-            f"cross_entropy needs 2 or more classes, but the last layer's output has shape {list(output)}; "
+            f"{loss.kind} needs 2 or more classes, but the last layer's output has shape {list(output)}; "
             "give the last layer one unit for each class"
         )
         return [SpecProblem(location, message)]
@@ -110,6 +125,7 @@ def spec_problems(spec: Spec) -> list[SpecProblem]:
         problems += _initializer_problems(graph)
         for term, location in zip(spec.objective.terms, _loss_locations(spec), strict=True):
             problems += _loss_problems(spec, term.loss, location, graph.by_name[term.output].shape)
+        problems += _regularizer_problems(spec)
     optimizer = resolved.optimizer
     if isinstance(optimizer, Sgd) and optimizer.nesterov and not optimizer.momentum:
         problems.append(SpecProblem(("optimizer", "sgd", "nesterov"), "nesterov needs a momentum above 0; set one"))

@@ -17,6 +17,7 @@ from dualml.spec.metrics import AnyMetric
 from dualml.spec.model import Model
 from dualml.spec.objective import Objective, Term, WeightedLoss
 from dualml.spec.optimizers import AnyOptimizer
+from dualml.spec.regularizers import AnyRegularizer
 from dualml.spec.schedules import AnySchedule, ConstantSchedule
 from dualml.spec.train import Train
 
@@ -50,6 +51,8 @@ class Spec(Settings):
     """What a model with one output minimises."""
     losses: dict[str, WeightedLoss] | None = Field(default=None, min_length=1)
     """What a model with several outputs minimises: a loss, or a loss with its weight, for each of ``model.outputs``."""
+    regularizers: tuple[AnyRegularizer, ...] = Field(default=(), strict=False)
+    """Penalties on parameters that are added to the loss in training; held-back losses are without them."""
     optimizer: AnyOptimizer
     """How it is minimised."""
     schedule: AnySchedule = ConstantSchedule()
@@ -81,7 +84,8 @@ class Spec(Settings):
     def objective(self) -> Objective:
         """What is minimised, every default filled in."""
         terms = zip(self.graph.outputs, self.resolved.ordered_losses, strict=True)
-        return Objective(tuple(Term(output, item.loss, item.weight) for output, item in terms))
+        found = tuple(Term(output, item.loss, item.weight) for output, item in terms)
+        return Objective(found, self.regularizers)
 
     @cached_property
     def resolved(self) -> Spec:
@@ -97,9 +101,9 @@ class Spec(Settings):
         Raises:
             SpecError: The layers do not fit together; the message holds every problem.
         """
-        from dualml.conventions import PRESETS, fill
+        from dualml.conventions import fill, preset_of
 
-        complete = partial(fill, preset=PRESETS[self.conventions])
+        complete = partial(fill, preset=preset_of(self))
         predictions = [item.loss.prediction for item in self.ordered_losses]
         return build_graph(self.resolved.model, self.precision, predictions, complete)
 

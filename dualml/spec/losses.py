@@ -315,7 +315,7 @@ class MultiMargin(Loss):
     """By how much a class must lead."""
 
 
-class Cosine(Loss):
+class CosineDistance(Loss):
     """``offset - cos(y, t)`` over the last axis.
 
     ``cos = sum(y t) / (|y| |t|)``, its norms kept away from 0: ``sqrt(|v|^2 + epsilon)`` with ``guard: add``
@@ -372,7 +372,7 @@ LOSSES: tuple[type[Loss], ...] = (
     SquaredHinge,
     CategoricalHinge,
     MultiMargin,
-    Cosine,
+    CosineDistance,
     Poisson,
 )
 """Every loss, in the order of the documentation."""

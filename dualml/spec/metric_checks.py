@@ -23,7 +23,7 @@ def metric_problems(spec: Spec, classes: int | None) -> list[Found]:
         classes: Size of the last axis of the main output; ``None`` if the model does not fit together.
     """
     metrics = spec.resolved.metrics or ()
-    found = [
+    found: list[Found] = [
         (("metrics", place), message)
         for place, metric in enumerate(metrics)
         if (message := _problem(spec, metric, metrics[:place], classes)) is not None
@@ -36,8 +36,8 @@ def metric_problems(spec: Spec, classes: int | None) -> list[Found]:
         watched.append((("train", "early_stopping", "metric"), name, ["val_loss", *watchable]))
     watched.append((("train", "checkpoints", "best"), train.checkpoints.best, ["val_loss", *watchable, "none"]))
     if isinstance(schedule, ReduceOnPlateau):
-        location = ("schedule", schedule.kind, "metric")
-        watched.append((location, schedule.metric, ["val_loss", *watchable, "train_loss"]))
+        known = ["val_loss", *watchable, "train_loss"]
+        watched.append((("schedule", schedule.kind, "metric"), schedule.metric, known))
     for location, name, known in watched:
         if name not in known:
             message = f"no metric {name!r} is measured{nearest(name, known)}; known: {', '.join(known)}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from pydantic import Field, model_validator
 
 from dualml.spec.base import Settings
 from dualml.spec.graph import Graph
 from dualml.spec.losses import AnyLoss, Loss
+from dualml.spec.regularizers import Regularizer
 
 
 class WeightedLoss(Settings):
@@ -57,7 +58,7 @@ class Objective:
     """
 
     terms: tuple[Term, ...]
-    penalties: tuple[Any, ...] = ()
+    penalties: tuple[Regularizer, ...] = ()
 
 
 Minimised: TypeAlias = Loss | Objective

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +11,11 @@ import numpy as np
 from dualml import reference
 from dualml.protocol import Arrays, Backend, Batch, Gradients
 from dualml.spec.activations import Elu, LeakyRelu, Relu
-from dualml.spec.graph import INPUT, Graph, Precision
+from dualml.spec.graph import INPUT, Precision
 from dualml.spec.layers import Activation
 from dualml.spec.losses import MeanSquaredError
 from dualml.testing import oracle
 from dualml.testing.assertions import assert_all_identical, assert_close, assert_names, check
-from dualml.spec.objective import Objective
 from dualml.testing.base import Checks, over
 from dualml.testing.cases import LOSS_CASES, NETWORK_CASES, PLAIN, THIN, Case
 
@@ -46,12 +46,20 @@ KINK_CASES = (
 
 
 def objective_and_bound(
-    objective: Objective, graph: Graph, values: Arrays, batch: Batch, count: int | None, unit: float
+    case: Case, precision: Precision, values: Arrays, count: int | None
 ) -> tuple[reference.Scored, reference.Scored]:
     """The objective for what a backend itself gave as outputs, and bounds on its rounding."""
+    graph, batch, weights = case.graph(precision), case.batch(precision), case.weights(precision)
+    unit, objective = reference.unit_roundoff(precision), case.objective
     outputs = {name: values[name] for name in graph.outputs}
     arguments = (objective, outputs, graph.named_targets(batch.targets), batch.weights, count)
-    return reference.objective_value(*arguments), reference.objective_bound(*arguments, unit=unit)
+    scored, bounds = reference.objective_value(*arguments), reference.objective_bound(*arguments, unit=unit)
+    added = reference.penalties(objective, graph, weights)
+    added_bound = reference.penalties_bound(objective, graph, weights, scored.value, unit=unit)
+    return (
+        dataclasses.replace(scored, value=scored.value + added),
+        dataclasses.replace(bounds, value=bounds.value + added_bound),
+    )
 
 
 class GradientChecks(Checks):
@@ -65,11 +73,10 @@ class GradientChecks(Checks):
             if precision not in backend.capabilities.precisions:
                 continue
             graph, batch = case.graph(precision), case.batch(precision)
-            unit = reference.unit_roundoff(precision)
             network = self.network(backend, case, precision)
             for count in (None, 2 * case.examples + 1):
                 got = network.gradients(batch, case.objective, taps=graph.outputs, count=count)
-                scored = objective_and_bound(case.objective, graph, got.values, batch, count, unit)
+                scored = objective_and_bound(case, precision, got.values, count)
                 divisor = f"count={count}" if count else "no count"
                 assert_close(
                     f"example_losses in {precision} with {divisor}",

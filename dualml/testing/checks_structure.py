@@ -149,8 +149,8 @@ class NameChecks(Checks):
         """Weights come back as they were given: names, shapes, dtype and every bit."""
         graph, given = case.graph(), case.weights()
         got = self.build(backend, case).get_weights()
-        assert_names("get_weights()", got, [item.name for item in graph.parameters])
-        for item in graph.parameters:
+        assert_names("get_weights()", got, [item.name for item in graph.weights])
+        for item in graph.weights:
             assert_array(f"the weight {item.name!r}", got[item.name], item.shape, "float64")
             assert_identical(
                 f"the weight {item.name!r}", got[item.name], given[item.name], "weights that pass through float32"

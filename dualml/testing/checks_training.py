@@ -14,13 +14,11 @@ from dualml.testing import oracle
 from dualml.testing.assertions import assert_all_identical, assert_array, assert_close, assert_identical, check
 from dualml.testing.base import Checks, over
 from dualml.testing.cases import PLAIN, RATES, THIN, Case, Update
+from dualml.testing.cases.base import update
 
-_SGD = Update("sgd", Sgd(lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0, decay="coupled", lr_in_momentum=False))
+_SGD = update("sgd", Sgd(lr=0.1, momentum=0.9))
 _CLIPPED = replace(_SGD, name="sgd-clipped", clip=GlobalNorm(max_norm=0.7, epsilon=1e-6))
-_ADAM = Update(
-    "adam",
-    Adam(lr=0.1, beta1=0.7, beta2=0.9, epsilon=1e-3, epsilon_placement="corrected", weight_decay=0.0, decay="coupled"),
-)
+_ADAM = update("adam", Adam(lr=0.1, beta1=0.7, beta2=0.9, epsilon=1e-3))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,22 @@ _WITH_EVERY_SETTING = (
     "adam-uncorrected-decoupled",
     "adamw-corrected",
     "adamw-uncorrected",
+    "nadam-fast-decoupled",
+    "adamax-gradient-coupled",
+    "adamax-norm-decoupled",
+    "rmsprop-outside-centered-momentum-coupled",
+    "rmsprop-inside-centered-momentum-lr-inside-decoupled",
+    "adagrad-outside-coupled",
+    "adagrad-inside-decoupled",
+    "adadelta-fast-coupled",
+    "lion-fast-decoupled",
+    "adafactor-added-after-decay",
+    "adafactor-floor-before-decay",
+    "muon-sum-nesterov-added-rms",
+    "muon-average-nesterov-floor-spectral",
     "clip-active-epsilon",
+    "clip-active-norm-epsilon",
+    "clip-active-value",
     "clip-adam",
 )
 PRECISION_CASES = tuple(row for row in (*OPTIMIZER_CASES, *CLIPPING_CASES) if row.name in _WITH_EVERY_SETTING)
@@ -129,7 +144,7 @@ def _through_float32(case: Update, lr: float) -> Iterator[tuple[str, Optimizer, 
             value = getattr(settings, name)
             if name != "lr" and isinstance(value, float) and float(np.float32(value)) != value:
                 names.append((owner + name, value))
-    for size in range(1, len(names) + 1):
+    for size in sorted({1, 2, len(names)}):  # all of them, or one or two: Muon has thousands of other choices
         for some in itertools.combinations(names, size):
             new = {name: float(np.float32(value)) for name, value in some}
             of_clip = {name.partition(".")[2]: value for name, value in new.items() if "." in name}

@@ -105,12 +105,32 @@ def parameter_gradients(
     """Gradient of the loss for each parameter, by central differences."""
 
     def loss_with(name: str, value: Float) -> float:
-        return reference.loss_of(graph, {**weights, name: value}, batch, loss, masks=masks, count=count)
+        moved = {**weights, name: value}
+        held = _held_embeddings(graph, weights, moved, batch)
+        return reference.loss_of(graph, moved, batch, loss, masks=masks, count=count, replaced=held)
 
     return {
         name: central_differences(lambda value, name=name: loss_with(name, value), weights[name])  # type: ignore[misc]
         for name in (item.name for item in graph.parameters)
     }
+
+
+def _held_embeddings(graph: Graph, weights: Arrays, moved: Arrays, batch: Batch) -> dict[str, Float]:
+    """Values of the embeddings with padding where weights have moved, but for the rows of padding that they read.
+
+    An embedding reads its row of padding without training it, so this use of the row has no part in its gradient;
+    a tied layer's has.
+    """
+    held = {}
+    for node in graph.nodes:
+        row = getattr(node.settings, "padding_index", None)
+        if row is not None:
+            (table,) = node.parameters
+            still = moved[table.name].copy()
+            still[row] = weights[table.name][row]
+            ids = graph.named_inputs(batch.inputs)[node.inputs[0]]
+            held[node.name] = reference.node_forward(node, {table.name: still}, [ids], training=True)
+    return held
 
 
 def value_gradients(

@@ -16,8 +16,8 @@ import numpy as np
 from dualml import randomness
 from dualml.data import Dataset
 from dualml.errors import RunError, TrainingError
-from dualml.evaluation import evaluate
-from dualml.protocol import Array, Backend, Batch, Network, Trainer
+from dualml.evaluation import evaluate, take
+from dualml.protocol import Array, Backend, Network, Trainer
 from dualml.spec.config import Spec
 from dualml.spec.metrics import Metric, larger_is_better
 from dualml.spec.schedules import ReduceOnPlateau
@@ -140,7 +140,7 @@ class Training:
 
     def place(self, rows: Array) -> Any:
         """Rows of the training data as the framework holds them."""
-        return self.trainer.place(Batch(*self.dataset.train.gather(rows, self.spec.precision)))
+        return self.trainer.place(take(self.dataset.train, rows, self.spec.precision))
 
     def epoch(self, placed: Any) -> None:
         """Train one epoch, or the rest of one."""

@@ -40,6 +40,14 @@ class Plan:
                 f"train.drop_last leaves nothing to train on: there are {self.examples} training examples, "
                 f"fewer than one update's {self.update_size}; lower train.batch_size or set drop_last to false"
             )
+        for node in self.spec.graph.nodes:
+            fewest = node.settings.fewest_examples(node.input_shapes)
+            if self.smallest_batch < fewest:
+                raise TrainingError(
+                    f"{node.name!r} ({node.operation}) needs at least {fewest} examples in each batch of training, but "
+                    f"{self.examples} training examples in batches of {self.spec.train.batch_size} leave a batch of "
+                    f"{self.smallest_batch}; choose another train.batch_size or set train.drop_last to true"
+                )
 
     @property
     def update_size(self) -> int:
@@ -52,6 +60,13 @@ class Plan:
         if self.spec.train.drop_last:
             return self.examples // self.update_size
         return math.ceil(self.examples / self.update_size)
+
+    @property
+    def smallest_batch(self) -> int:
+        """Examples in the smallest forward and backward pass of an epoch."""
+        last = min(self.updates_per_epoch * self.update_size, self.examples) % self.update_size
+        size = self.spec.train.batch_size
+        return last % size or size if last else size
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Rows of one epoch (counted from 0) in the order of their use, shape ``(examples used,)``."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dualml.config import load
-from dualml.data import Normalisation
+from dualml.data import Preparation
 from dualml.errors import ConfigError, RunError
 from dualml.protocol import Array
 from dualml.spec.config import Spec
@@ -133,9 +133,9 @@ class StoredRun:
     summary: dict[str, Any]
 
     @property
-    def normalisation(self) -> Normalisation:
-        """Scaling of inputs that the training used."""
-        return Normalisation.from_dict(self.summary["data"]["normalisation"])
+    def preparation(self) -> Preparation:
+        """How the training treated its inputs."""
+        return Preparation.from_dict(self.summary["data"])
 
     def history(self) -> list[dict[str, Any]]:
         """One row of metrics for each epoch."""

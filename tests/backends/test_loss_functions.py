@@ -59,8 +59,8 @@ OTHERS = [
     spec.CategoricalHinge(),
     spec.MultiMargin(),
     spec.MultiMargin(p=2, margin=0.7),
-    fill(spec.Cosine(), presets.TORCH),
-    fill(spec.Cosine(), presets.KERAS),
+    fill(spec.CosineDistance(), presets.TORCH),
+    fill(spec.CosineDistance(), presets.KERAS),
     fill(spec.Poisson(), presets.TORCH),
     fill(spec.Poisson(), presets.KERAS),
 ]
@@ -177,7 +177,7 @@ STOCK = {
         spec.SmoothL1: torch_loss("smooth_l1_loss"),
         spec.KlDivergence: lambda z, t: torch_loss("kl_div", reduction="batchmean")(np.log(soft(z)), t),
         spec.MultiMargin: torch_loss("multi_margin_loss"),
-        spec.Cosine: lambda z, t: float(
+        spec.CosineDistance: lambda z, t: float(
             functional.cosine_embedding_loss(torch.tensor(z), torch.tensor(t), torch.ones(len(z)))
         ),
         spec.Poisson: torch_loss("poisson_nll_loss"),
@@ -196,7 +196,7 @@ STOCK = {
         spec.Hinge: keras_loss("Hinge"),
         spec.SquaredHinge: keras_loss("SquaredHinge"),
         spec.CategoricalHinge: lambda z, t: keras_loss("CategoricalHinge")(z, np.eye(CLASSES)[t]),
-        spec.Cosine: keras_loss("CosineSimilarity"),
+        spec.CosineDistance: keras_loss("CosineSimilarity"),
         spec.Poisson: keras_loss("Poisson"),
     },
 }
@@ -225,7 +225,7 @@ def test_a_convention_is_the_frameworks_default(side: str, kind: Any) -> None:
     if side == "torch":
         given, labels = torch.tensor(outputs), torch.tensor(targets)
         found = float(torch_side.batch_loss(loss, given, labels, len(outputs)))
-        plain = kind not in (spec.Cosine, spec.KlDivergence)
+        plain = kind not in (spec.CosineDistance, spec.KlDivergence)
         assert found == (wanted if plain else pytest.approx(wanted, rel=1e-14)), "a plain loop takes the stock mean"
 
 
@@ -338,7 +338,7 @@ def test_extreme_logits() -> None:
 
 
 def test_a_cosine_of_nothing_has_no_gradient() -> None:
-    loss = fill(spec.Cosine(), PRESETS["keras"])
+    loss = fill(spec.CosineDistance(), PRESETS["keras"])
     for side in ("torch", "keras"):
         losses, gradient = run(side, loss, np.zeros((2, 3)), np.zeros((2, 3)))
         assert not losses.any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dualml_torch.formulas import EpsilonHatAdam, GeneralSGD  # noqa: E402
+from dualml_torch import formulas  # noqa: E402
+from dualml_torch.formulas.muon import newton_schulz  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch_support import assert_same, make_network, make_spec  # noqa: E402
@@ -101,15 +103,27 @@ def test_clipping_follows_the_formula(max_norm: float, epsilon: float) -> None:
     assert_same(after, network.get_weights())  # a norm of 0 is not divided by
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda p: GeneralSGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3),
-        lambda p: EpsilonHatAdam(p, lr=0.02, weight_decay=1e-3),
-    ],
-    ids=["GeneralSGD", "EpsilonHatAdam"],
-)
-def test_own_optimizers_serve_any_loop(make: Any) -> None:
+OWN = {
+    "GeneralSGD": {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3},
+    "EpsilonHatAdam": {"lr": 0.02, "weight_decay": 1e-3, "amsgrad": True},
+    "GeneralAdamax": {"lr": 0.05, "weight_decay": 1e-3},
+    "GeneralRMSprop": {"lr": 0.02, "centered": True, "momentum": 0.5, "weight_decay": 1e-3},
+    "GeneralAdagrad": {"lr": 0.5, "weight_decay": 1e-3},
+    "GeneralAdadelta": {"lr": 20.0, "eps": 1e-3, "weight_decay": 1e-3},
+    "Lion": {"lr": 0.05, "weight_decay": 1e-3},
+    "GeneralAdafactor": {"lr": 0.3, "weight_decay": 1e-3},
+}
+
+
+def test_every_own_optimizer_is_tried() -> None:
+    assert {*OWN, "FullPrecisionMuon", "Formula"} == set(formulas.__all__)  # Muon takes matrices: it has its own test
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_optimizers_serve_any_loop(name: str) -> None:
+    def make(parameters: Any) -> Any:
+        return getattr(formulas, name)(parameters, **OWN[name])
+
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, 3, generator=generator)
     y = x @ torch.tensor([[1.0], [-2.0], [0.5]])
@@ -142,3 +156,114 @@ def test_own_optimizers_serve_any_loop(make: Any) -> None:
     assert torch.equal(frozen.detach(), torch.ones(2))
     with pytest.raises(ValueError, match="lr"):
         type(optimizer)([frozen], lr=-1.0)
+
+
+def test_muon_is_the_stock_one_but_for_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a full-precision iteration in the place of its own, ``torch.optim.Muon`` does the same."""
+    module = importlib.import_module("torch.optim._muon")
+
+    def full_precision(gradient: Any, coefficients: Any, steps: int, eps: float) -> Any:
+        return newton_schulz(gradient / gradient.norm().clamp(min=eps), coefficients, steps)
+
+    generator = torch.Generator().manual_seed(1)
+    for replaced in (True, False):
+        if replaced:
+            monkeypatch.setattr(module, "_zeropower_via_newtonschulz", full_precision)
+        else:
+            monkeypatch.undo()
+        for shape in ((4, 7), (7, 4)):
+            start = torch.randn(shape, generator=generator, dtype=torch.float64)
+            ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+            mine, stock = formulas.FullPrecisionMuon([ours], lr=0.02), torch.optim.Muon([theirs], lr=0.02)
+            for _ in range(5):
+                ours.grad = torch.randn(shape, generator=generator, dtype=torch.float64)
+                theirs.grad = ours.grad.clone()
+                mine.step()
+                stock.step()
+            difference = float((ours - theirs).detach().abs().max())
+            assert difference < 1e-14 if replaced else 1e-5 < difference < 1e-2
+
+
+def test_adafactor_factors_the_axes_it_is_told_to() -> None:
+    """A convolution's kernel as PyTorch keeps it, (out, in, height, width), and as the neutral layout does."""
+    generator = torch.Generator().manual_seed(2)
+    start = torch.randn(3, 5, 4, 6, generator=generator, dtype=torch.float64)  # height, width, in, out
+    neutral, native = nn.Parameter(start.clone()), nn.Parameter(start.permute(3, 2, 0, 1).clone())
+    windows = nn.Parameter(native.detach().clone())
+    optimizers = [
+        formulas.GeneralAdafactor([neutral]),
+        formulas.GeneralAdafactor([{"params": [native], "factored": (1, 0)}]),
+        formulas.GeneralAdafactor([windows]),
+    ]
+    for _ in range(3):
+        neutral.grad = torch.randn(start.shape, generator=generator, dtype=torch.float64)
+        windows.grad = native.grad = neutral.grad.permute(3, 2, 0, 1)
+        for optimizer in optimizers:
+            optimizer.step()
+    as_neutral = native.detach().permute(2, 3, 1, 0)
+    assert torch.allclose(as_neutral, neutral.detach(), rtol=1e-14, atol=1e-15)
+    assert float((windows - native).detach().abs().max()) > 1e-4  # what stock torch.optim.Adafactor would factor
+
+
+def test_average_is_that_of_torch_bit_for_bit() -> None:
+    spec = make_spec(optimizer={"adam": {"lr": 0.01, "ema": {"decay": 0.9}}})
+    network = make_network(spec)
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=4)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network.native, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
+    )
+    generator = np.random.default_rng(4)
+    for _ in range(6):
+        trainer.apply({name: generator.standard_normal(a.shape) for name, a in network.get_weights().items()}, 0.01)
+        averaged.update_parameters(network.native)
+    found = trainer.get_state().slots["average"]
+    twin = make_network(spec)
+    twin.native.load_state_dict(averaged.module.state_dict())
+    assert_same(found, twin.get_weights())
+    assert any(np.any(found[name] != array) for name, array in network.get_weights().items())
+
+
+def test_nadam_keeps_its_product_in_the_parameters_precision() -> None:
+    """PyTorch's own is a float32 tensor beside float64 parameters: 3e-8 off from the first update."""
+    spec = make_spec(optimizer="nadam", precision="float64")
+    network = make_network(spec)
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=4)
+    assert type(trainer.optimizer) is torch.optim.NAdam
+    trainer.apply({name: np.ones_like(array) for name, array in network.get_weights().items()}, 0.01)
+    product = 0.9 * (1 - 0.5 * 0.96**0.004)
+    for array in trainer.get_state().slots["momentum_product"].values():
+        assert array.dtype == np.float64
+        assert abs(float(array) - product) < 1e-16
+        assert abs(float(np.float32(product)) - product) > 1e-9
+
+
+def test_groups_have_rates_of_their_own() -> None:
+    groups = [{"match": "dense_1.*", "lr_factor": 0.1}, {"match": "*.bias", "lr_factor": 0.0}]
+    spec = make_spec(optimizer={"sgd": {"groups": groups}}, precision="float64")
+    network = make_network(spec)
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=4)
+    before = network.get_weights()
+    trainer.apply({name: np.ones_like(array) for name, array in before.items()}, 0.5)
+    wanted = {"dense_1.kernel": 0.05, "dense_1.bias": 0.05, "dense_2.kernel": 0.5, "dense_2.bias": 0.0}
+    for name, step in wanted.items():
+        np.testing.assert_allclose(before[name] - network.get_weights()[name], step, rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", ["norm", "value"])
+def test_clipping_is_the_stock_function(kind: str) -> None:
+    spec = make_spec(optimizer={"sgd": {"lr": 1.0}}, train={"clip": {kind: 0.3}})
+    network = make_network(spec)
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=4, clip=spec.train.clip)
+    before = network.get_weights()
+    generator = np.random.default_rng(5)
+    gradients = {name: generator.standard_normal(a.shape).astype(a.dtype) for name, a in before.items()}
+    trainer.apply(gradients, 1.0)
+    for name, array in before.items():
+        parameter = nn.Parameter(torch.tensor(array))
+        parameter.grad = torch.tensor(gradients[name])
+        if kind == "norm":
+            nn.utils.clip_grad_norm_([parameter], 0.3)
+        else:
+            nn.utils.clip_grad_value_([parameter], 0.3)
+        wanted = (parameter - parameter.grad).detach().numpy()
+        np.testing.assert_allclose(network.get_weights()[name], wanted, rtol=1e-6, atol=1e-7)

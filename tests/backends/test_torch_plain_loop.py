@@ -13,6 +13,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch_support import PRECISIONS, make_batch, make_network, make_spec  # noqa: E402
 
+from dualml.spec.optimizers import OPTIMIZERS as KINDS  # noqa: E402
 from dualml.weights import initial_weights  # noqa: E402
 
 OPTIMIZERS = {
@@ -30,6 +31,45 @@ OPTIMIZERS = {
     "sgd_nesterov": (
         {"sgd": {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}},
         lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    ),
+}
+DEFAULTS = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "adamax": torch.optim.Adamax,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+    "adafactor": torch.optim.Adafactor,
+}
+"""Each kind with the stock class whose defaults ``conventions: torch`` means."""
+
+NOT_STOCK = {
+    "lion": "PyTorch has none",
+    "muon": "torch.optim.Muon iterates in bfloat16 and takes matrices alone; see test_torch_optimizers.py",
+}
+
+OTHERS = {
+    "amsgrad": ({"adam": {"amsgrad": True}}, lambda p: torch.optim.Adam(p, amsgrad=True)),
+    "nadam_decoupled": (
+        {"nadam": {"weight_decay": 0.1, "decay": "decoupled", "momentum_decay": 0.1}},
+        lambda p: torch.optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True, momentum_decay=0.1),
+    ),
+    "adamax_coupled": ({"adamax": {"weight_decay": 0.1}}, lambda p: torch.optim.Adamax(p, weight_decay=0.1)),
+    "rmsprop_centered": (
+        {"rmsprop": {"centered": True, "momentum": 0.9, "weight_decay": 0.1, "epsilon": 1e-4}},
+        lambda p: torch.optim.RMSprop(p, centered=True, momentum=0.9, weight_decay=0.1, eps=1e-4),
+    ),
+    "adagrad_falling": (
+        {"adagrad": {"lr_decay": 0.1, "initial_accumulator": 0.3, "weight_decay": 0.1}},
+        lambda p: torch.optim.Adagrad(p, lr_decay=0.1, initial_accumulator_value=0.3, weight_decay=0.1),
+    ),
+    "adadelta_coupled": ({"adadelta": {"weight_decay": 0.1}}, lambda p: torch.optim.Adadelta(p, weight_decay=0.1)),
+    "adafactor_decoupled": (
+        {"adafactor": {"weight_decay": 0.1, "epsilon2": 0.1}},
+        lambda p: torch.optim.Adafactor(p, weight_decay=0.1, eps=(None, 0.1)),
     ),
 }
 LOSSES = {
@@ -98,6 +138,58 @@ def test_plain_loop_is_reproduced_bit_for_bit(optimizer: str, loss: str, clip: f
         expected.append(value.item())
     assert losses.tolist() == expected
     assert_same_weights(network.get_weights(), model)
+
+
+def assert_loop_is_reproduced(settings: Any, make_optimizer: Any, precision: str, rates: Any = None) -> None:
+    """Ten updates of ours and of a loop that sets nothing but, where given, the rates."""
+    spec = make_spec(optimizer=settings, precision=precision)
+    network = make_network(spec)
+    batch = make_batch(spec, 50)
+    order = np.random.default_rng(1).permutation(np.tile(np.arange(50), 3))
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=16)
+    given = np.full(10, spec.optimizer.lr) if rates is None else rates
+    losses = trainer.run(trainer.place(batch), order, given)
+
+    model = plain_model(precision, initial_weights(spec.graph, spec.seed))
+    native = make_optimizer(model.parameters())
+    assert type(trainer.optimizer) is type(native)
+    inputs, targets = torch.tensor(batch.inputs), torch.tensor(batch.targets)
+    expected = []
+    for update, start in enumerate(range(0, 150, 16)):
+        chosen = order[start : start + 16]
+        if rates is not None:
+            native.param_groups[0]["lr"] = rates[update]
+        native.zero_grad()
+        value = functional.cross_entropy(model(inputs[chosen]), targets[chosen])
+        value.backward()
+        native.step()
+        expected.append(value.item())
+    assert losses.tolist() == expected
+    assert_same_weights(network.get_weights(), model)
+
+
+@pytest.mark.parametrize("kind", DEFAULTS)
+def test_conventions_are_the_stock_defaults_bit_for_bit(kind: str) -> None:
+    """The loop leaves every argument of the stock optimizer at its default, in PyTorch's default precision."""
+    assert_loop_is_reproduced(kind, DEFAULTS[kind], "float32")
+
+
+def test_every_optimizer_has_a_stock_loop_or_a_reason() -> None:
+    assert {kind.kind for kind in KINDS} == {*DEFAULTS, *NOT_STOCK}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", OTHERS)
+def test_stock_loop_with_settings_and_rates_is_reproduced_bit_for_bit(name: str, precision: str) -> None:
+    settings, make_optimizer = OTHERS[name]
+    # PyTorch keeps NAdam's product of momenta in its default dtype, and takes Adafactor's epsilon from the parameter's.
+    torch.set_default_dtype(getattr(torch, precision))
+    if precision == "float64" and "adafactor" in settings:
+        settings = {"adafactor": {**settings["adafactor"], "epsilon1": 2.0**-52}}
+    try:
+        assert_loop_is_reproduced(settings, make_optimizer, precision, np.linspace(0.05, 0.001, 10))
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

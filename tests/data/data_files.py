@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dualml.data import Dataset, load_data
+from dualml.data import Dataset, InputNeed, Needs, OutputNeed, load_for
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -39,6 +39,8 @@ def write_mnist(folder: Path, train: int = 30, test: int = 10, dot: str = "-", z
 
 
 def load(settings: Any, folder: Path = Path(), **changes: Any) -> Dataset:
-    """``load_data`` for ten classes and examples of two values, unless told otherwise."""
-    options: dict[str, Any] = {"seed": 0, "input_shape": (2,), "target": "class", "classes": 10}
-    return load_data(settings, folder=folder, **{**options, **changes})
+    """``load_for`` a model with ten classes and examples of two values, unless told otherwise."""
+    options: dict[str, Any] = {"seed": 0, "input_shape": (2,), "target": "class", "classes": 10, **changes}
+    output = OutputNeed(options["target"], options.get("output_shape"), options["classes"])
+    needs = Needs({"input": InputNeed(options["input_shape"])}, {"output": output})
+    return load_for(settings, folder=folder, seed=options["seed"], needs=needs)

@@ -121,7 +121,7 @@ def huge(*shape: int) -> bytes:
 
 
 CASES: dict[str, tuple[Write | None, DataSource, dict[str, Any], str, str]] = {
-    # name: (files, settings, changes of load_data, what the message says first (place), what was found and the remedy)
+    # name: (files, settings, changes of load, what the message says first (place), what was found and the remedy)
     "idx: no file": (None, IDX, {}, "{}/i: ", r"No such file.*Correct data.train_images"),
     "idx: near miss": (raw("imagesx", "a"), IdxData(train_images="images", train_labels="l"), {}, "{}/images: ",
                        r"Did you mean 'imagesx'\?.*relative path"),

@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from data_files import images, write_mnist
+from pydantic import TypeAdapter
 
 from dualml.data import Dataset, InputNeed, Needs, Normalisation, OutputNeed, Preparation, SameAs, Split, load_for
 from dualml.data.categories import Categories
 from dualml.errors import DataError
 from dualml.spec.data import (
     CsvData,
+    DataSettings,
     DataSource,
     DigitsData,
     FashionMnistData,
@@ -363,3 +366,32 @@ def test_class_numbers_for_each_position(tmp_path):
 def test_settings_of_columns_that_contradict(settings, message):
     with pytest.raises(ValueError, match=message):
         CsvData(path="t.csv", **settings)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"source": "word_languages", "languages": ["en", "fr"]},
+        {"source": "npz", "path": "/a.npz", "inputs": {"a": "x"}, "targets": {"b": "y"}, "weights": "w"},
+        {"source": "npy", "inputs": {"a": "/x.npy"}, "targets": "/y.npy"},
+        {"source": "csv", "path": "/p", "targets": {"a": "b", "c": ["d"]}, "inputs": {"k": "g"}, "bins": {"g": 4}},
+        {"source": "scikit_learn", "table": "wine"},
+        {"source": "text", "folder": "/f", "targets": "label"},
+        {"source": "language_model", "vocabulary": 96},
+        {"source": "digits", "targets": {"a": "input", "b": "label"}},
+    ],
+)
+def test_settings_of_named_data_survive_a_config_file(values):
+    adapter = TypeAdapter(DataSettings)
+    settings = adapter.validate_python(values)
+    plain = settings.model_dump(mode="json")
+    assert adapter.validate_python(plain) == settings
+    jsonschema.validate(values, adapter.json_schema())
+    assert settings.anchored(Path("/elsewhere")) == settings, "absolute file names and names of arrays stay"
+
+
+def test_file_names_in_mappings_start_at_the_config():
+    settings = NpyData(inputs={"a": "x.npy"}, targets={"b": "y.npy"}).anchored(Path("/r"))
+    assert (settings.inputs, settings.targets) == ({"a": "/r/x.npy"}, {"b": "/r/y.npy"})
+    npz = NpzData(path="d.npz", inputs={"a": "x"}, targets={"b": "y"}).anchored(Path("/r"))
+    assert (npz.path, npz.inputs) == ("/r/d.npz", {"a": "x"})

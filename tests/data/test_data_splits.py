@@ -1,4 +1,4 @@
-"""Splits, normalisation and fingerprints: properties of what load_data returns."""
+"""Splits, normalisation and fingerprints: properties of what load_for returns."""
 
 from __future__ import annotations
 
@@ -240,7 +240,8 @@ def test_loading_imports_no_framework():
     code = (
         "import sys, pathlib, dualml.data as d, dualml.spec.data as s\n"
         "assert not {'torch', 'tensorflow', 'keras', 'pandas', 'pyarrow', 'sklearn'} & set(sys.modules)\n"
-        "d.load_data(s.DigitsData(), folder=pathlib.Path(), seed=0, input_shape=(64,), target='class', classes=10)\n"
+        "needs = d.Needs({'input': d.InputNeed((64,))}, {'output': d.OutputNeed('class', classes=10)})\n"
+        "d.load_for(s.DigitsData(), folder=pathlib.Path(), seed=0, needs=needs)\n"
         "assert not {'torch', 'tensorflow', 'keras'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

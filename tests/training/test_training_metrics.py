@@ -50,6 +50,10 @@ def test_reduction_on_a_plateau_follows_the_history_and_resumes_exactly(small_co
     whole = dualml.train(dualml.load(config, settings))
     rates = [row["lr"] for row in whole.history]
     assert rates == [0.01, 0.01, 0.005, 0.0025]  # the first epoch sets the best; none after it is 1.5 times as good
+    planned = "schedule={piecewise: {boundaries: [2, 3], values: [1.0, 0.5, 0.25], unit: epoch, at_boundary: new}}"
+    told = dualml.train(dualml.load(config, [METRICS, planned]))
+    for name, array in whole.weights.items():  # the updates had these rates, not only the rows in metrics.jsonl
+        np.testing.assert_array_equal(told.weights[name], array)
     dualml.train(dualml.load(config, [*settings, "train.epochs=2"]), out=tmp_path / "run")
     rest = dualml.train(dualml.load(config, settings), out=tmp_path / "run", resume=True)
     assert [row["lr"] for row in rest.history] == rates

@@ -9,11 +9,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dualml_tensorflow.layers import activation, dense, dropout, merge, shape
-from dualml_tensorflow.layers.base import Invoke, Make, Masked, Variables, given_masks
+from dualml_tensorflow.layers import (
+    activation,
+    attention,
+    convolution,
+    dense,
+    dropout,
+    embedding,
+    masks,
+    merge,
+    normalization,
+    pooling,
+    recurrent,
+    shape,
+    transposed,
+)
+from dualml_tensorflow.layers.base import Invoke, Make, Masked, Variables, given_masks, seen_by
 from dualml_tensorflow.layers.dropout import MaskedDropout
 
-_FAMILIES = (dense, activation, shape, dropout, merge)
+_FAMILIES = (
+    dense,
+    activation,
+    shape,
+    dropout,
+    merge,
+    masks,
+    embedding,
+    attention,
+    convolution,
+    transposed,
+    normalization,
+    recurrent,
+    pooling,
+)
 
 
 def _gathered(table: str) -> dict[str, Any]:
@@ -47,4 +75,4 @@ def variables(operation: str, layer: Any) -> Mapping[str, Any]:
     return _VARIABLES.get(operation, _variables)(layer)
 
 
-__all__ = ["LAYERS", "Masked", "MaskedDropout", "given_masks", "invoke", "variables"]
+__all__ = ["LAYERS", "Masked", "MaskedDropout", "given_masks", "invoke", "seen_by", "variables"]

@@ -31,6 +31,35 @@ class Masked:
     mask: Any = None
 
 
+class Source:
+    """A layer whose value depends on nothing that is differentiated, yet is itself: it has ``tape`` watch the value.
+
+    Attributes:
+        tape: Where the value's gradient is wanted; or ``None``.
+    """
+
+    tape: Any = None
+
+    def seen(self, value: Any) -> Any:
+        """The value, watched."""
+        if self.tape is not None:
+            self.tape.watch(value)
+        return value
+
+
+@contextmanager
+def seen_by(tape: Any, layers: Mapping[str, Any]) -> Iterator[None]:
+    """Within it, a tape sees the values of all layers that are sources; with ``None`` it changes nothing."""
+    sources = [layer for layer in layers.values() if isinstance(layer, Source) and tape is not None]
+    for layer in sources:
+        layer.tape = tape
+    try:
+        yield
+    finally:
+        for layer in sources:
+            layer.tape = None
+
+
 @contextmanager
 def given_masks(layers: Mapping[str, Any], masks: Mapping[str, Any]) -> Iterator[None]:
     """Within it, the layers of a model that draw use these masks.

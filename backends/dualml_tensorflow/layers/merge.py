@@ -16,10 +16,15 @@ def add(node: Node, precision: str, native_randomness: bool) -> Any:  # noqa: AR
     return keras.layers.Add(name=node.name, dtype=precision)
 
 
+def multiply(node: Node, precision: str, native_randomness: bool) -> Any:  # noqa: ARG001
+    """``keras.layers.Multiply``."""
+    return keras.layers.Multiply(name=node.name, dtype=precision)
+
+
 def concat(node: Node, precision: str, native_randomness: bool) -> Any:  # noqa: ARG001
     """``keras.layers.Concatenate``, which counts the batch axis."""
     axis = node.settings.axis % len(node.shape) + 1
     return keras.layers.Concatenate(axis=axis, name=node.name, dtype=precision)
 
 
-LAYERS: Mapping[str, Make] = {"add": add, "concat": concat}
+LAYERS: Mapping[str, Make] = {"add": add, "multiply": multiply, "concat": concat}

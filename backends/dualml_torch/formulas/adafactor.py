@@ -91,10 +91,7 @@ class GeneralAdafactor(Formula):
             rows = _mean(state, "row_var", square.mean(second, keepdim=True), kept)
             columns = _mean(state, "col_var", square.mean(first, keepdim=True), kept)
             mean = rows.mean(first, keepdim=True)
-            if group["eps_added"]:
-                variance = rows / mean * columns
-            else:
-                variance = (rows * columns).div_(mean.clamp_(min=eps1))
+            variance = rows / mean * columns if group["eps_added"] else rows * columns / mean.clamp(min=eps1)
         if not group["eps_added"]:
             variance.clamp_(min=eps1 * eps1)
         update = gradient / variance.sqrt_()

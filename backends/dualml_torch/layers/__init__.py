@@ -10,11 +10,37 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dualml.spec.graph import Node
-from dualml_torch.layers import activation, dense, dropout, merge, shape
+from dualml_torch.layers import (
+    activation,
+    attention,
+    convolution,
+    dense,
+    dropout,
+    embedding,
+    masks,
+    merge,
+    normalization,
+    pooling,
+    recurrent,
+    shape,
+)
 from dualml_torch.layers.base import Axes, Join, Make, Masked, Placement, Role
 from dualml_torch.layers.dropout import MaskedDropout
 
-_FAMILIES = (dense, activation, shape, dropout, merge)
+_FAMILIES = (
+    dense,
+    activation,
+    shape,
+    dropout,
+    merge,
+    masks,
+    embedding,
+    attention,
+    convolution,
+    normalization,
+    recurrent,
+    pooling,
+)
 
 
 def _gathered(table: str) -> dict[Any, Any]:

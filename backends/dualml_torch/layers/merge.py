@@ -20,6 +20,14 @@ def add(graph: fx.Graph, node: Node, inputs: list[fx.Node], channels: Literal["f
     return total
 
 
+def multiply(graph: fx.Graph, node: Node, inputs: list[fx.Node], channels: Literal["first", "last"]) -> fx.Node:  # noqa: ARG001
+    """``torch.mul`` from the first input to the last."""
+    product = inputs[0]
+    for other in inputs[1:]:
+        product = graph.call_function(torch.mul, (product, other))
+    return product
+
+
 def concat(graph: fx.Graph, node: Node, inputs: list[fx.Node], channels: Literal["first", "last"]) -> fx.Node:
     """``torch.cat``; an axis counted from the front moves behind the batch axis, and with the channels."""
     rank = len(node.shape)
@@ -32,5 +40,5 @@ def _any(node: Node) -> Axes:  # noqa: ARG001
     return "any"
 
 
-JOINS: Mapping[str, Join] = {"add": add, "concat": concat}
-AXES: Mapping[str, Callable[[Node], Axes]] = {"add": _any, "concat": _any}
+JOINS: Mapping[str, Join] = {"add": add, "multiply": multiply, "concat": concat}
+AXES: Mapping[str, Callable[[Node], Axes]] = {"add": _any, "multiply": _any, "concat": _any}

@@ -8,17 +8,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualml.protocol import Array, Arrays
-from dualml.reference.layers import activation, dense, dropout, merge, shape
+from dualml.reference.layers import (
+    activation,
+    attention,
+    convolution,
+    dense,
+    dropout,
+    embedding,
+    masks,
+    merge,
+    normalization,
+    pooling,
+    recurrent,
+    shape,
+)
 from dualml.reference.layers.base import Call, InputsAndParameters, Operation, sum_bound
 from dualml.reference.rounding import Float, double
 from dualml.spec.graph import Node
 
 OPERATIONS: Mapping[str, Operation] = {
     **dense.OPERATIONS,
+    **convolution.OPERATIONS,
     **activation.OPERATIONS,
     **shape.OPERATIONS,
     **dropout.OPERATIONS,
     **merge.OPERATIONS,
+    **recurrent.OPERATIONS,
+    **masks.OPERATIONS,
+    **embedding.OPERATIONS,
+    **attention.OPERATIONS,
+    **normalization.OPERATIONS,
+    **pooling.OPERATIONS,
 }
 """Every operation, by ``Node.operation``."""
 

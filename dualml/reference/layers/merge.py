@@ -8,7 +8,9 @@ import numpy as np
 from typing_extensions import override
 
 from dualml.reference.layers.base import Call, InputsAndParameters, Operation, sum_bound
+from dualml.reference.layers.formula import Formula
 from dualml.reference.rounding import Float
+from dualml.reference.trace import Traced
 
 
 class Add(Operation):
@@ -30,6 +32,14 @@ class Add(Operation):
         return sum_bound(call.inputs, unit)
 
 
+def multiply(call: Call, first: Traced, *others: Traced) -> Traced:  # noqa: ARG001
+    """Product of the inputs."""
+    product = first
+    for factor in others:
+        product = product * factor
+    return product
+
+
 class Concat(Operation):
     """The inputs joined along one axis; exact."""
 
@@ -49,5 +59,5 @@ class Concat(Operation):
         return axis % len(call.node.shape) + 1  # settings do not count the batch
 
 
-OPERATIONS: Mapping[str, Operation] = {"add": Add(), "concat": Concat()}
+OPERATIONS: Mapping[str, Operation] = {"add": Add(), "multiply": Formula(multiply), "concat": Concat()}
 """By ``Node.operation``."""

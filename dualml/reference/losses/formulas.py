@@ -151,8 +151,8 @@ def _cosine(settings: Any, outputs: Traced, targets: Array) -> Traced:
         norm, other = ops.sqrt(squares + epsilon), np.sqrt(own + epsilon)
     else:
         norm, other = ops.sqrt(ops.maximum(squares, epsilon**2)), np.sqrt(np.maximum(own, epsilon**2))
-    cosine = ops.sum(outputs * t, -1) / norm / _rounded(outputs, other, outputs.shape[-1] + 4)
-    return -cosine + settings.offset
+    cosine: Traced = ops.sum(outputs * t, -1) / norm / _rounded(outputs, other, outputs.shape[-1] + 4)
+    return -cosine + float(settings.offset)
 
 
 def _poisson(settings: Any, outputs: Traced, targets: Array) -> Traced:

@@ -9,6 +9,7 @@ from dualml.spec.initializers.base import InitializerBase
 from dualml.spec.initializers.fixed import Constant, Dirac, Identity, Ones, Zeros
 from dualml.spec.initializers.matrices import Orthogonal, Sparse
 from dualml.spec.initializers.plain import Normal, TruncatedNormal, Uniform
+from dualml.spec.initializers.recurrent import GateUniform, UnitForgetBias
 from dualml.spec.initializers.scaled import (
     FanInUniform,
     GlorotNormal,
@@ -43,6 +44,8 @@ INITIALIZERS: tuple[type[InitializerBase], ...] = (
     VarianceScaling,
     Orthogonal,
     Sparse,
+    GateUniform,
+    UnitForgetBias,
 )
 """Every initializer, in the order of the documentation."""
 
@@ -54,6 +57,7 @@ __all__ = [
     "Constant",
     "Dirac",
     "FanInUniform",
+    "GateUniform",
     "GlorotNormal",
     "GlorotUniform",
     "HeNormal",
@@ -71,6 +75,7 @@ __all__ = [
     "Sparse",
     "TruncatedNormal",
     "Uniform",
+    "UnitForgetBias",
     "VarianceScaling",
     "Zeros",
 ]

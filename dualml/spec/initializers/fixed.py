@@ -47,7 +47,8 @@ class Identity(InitializerBase):
     """The diagonal's value."""
 
     def draw(self, seed: int, path: str, shape: tuple[int, ...], fan_in: int, fan_out: int) -> Float:
-        return self.gain * np.eye(*shape)
+        rows, columns = shape
+        return self.gain * np.eye(rows, columns)
 
     def problem(self, shape: tuple[int, ...]) -> str | None:
         return None if len(shape) == 2 else "identity needs a parameter with 2 axes; use dirac for a convolution"

@@ -6,6 +6,7 @@ from typing import Annotated, TypeAlias
 
 from dualml.spec.base import OneKey
 from dualml.spec.layers.activation import Activation
+from dualml.spec.layers.attention import Attention, Rotary
 from dualml.spec.layers.base import (
     BufferShape,
     Composite,
@@ -15,16 +16,104 @@ from dualml.spec.layers.base import (
     PositiveInt,
     Shape,
 )
+from dualml.spec.layers.bidirectional import Bidirectional
+from dualml.spec.layers.convolution import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    DepthwiseConv1d,
+    DepthwiseConv2d,
+    SeparableConv1d,
+    SeparableConv2d,
+)
 from dualml.spec.layers.dense import Dense
 from dualml.spec.layers.dropout import Dropout
-from dualml.spec.layers.merge import Add, Concat
+from dualml.spec.layers.embedding import Embedding, PositionEmbedding, PositionEncoding, TiedDense
+from dualml.spec.layers.masks import PaddingMask
+from dualml.spec.layers.merge import Add, Concat, Multiply
+from dualml.spec.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm
+from dualml.spec.layers.pooling import (
+    AdaptiveAveragePool1d,
+    AdaptiveAveragePool2d,
+    AdaptiveAveragePool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AveragePool1d,
+    AveragePool2d,
+    AveragePool3d,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from dualml.spec.layers.recurrent import Gru, Lstm, Recurrent, SimpleRnn
 from dualml.spec.layers.shape import Flatten, Reshape
 from dualml.spec.layers.structure import Block, Group, Repeat, Residual, Shared
+from dualml.spec.layers.transformer import FeedForward, TransformerDecoder, TransformerEncoder
+from dualml.spec.layers.transposed import ConvTranspose1d, ConvTranspose2d
 
-LAYERS: tuple[type[Layer], ...] = (Dense, Activation, Flatten, Reshape, Dropout, Add, Concat)
+LAYERS: tuple[type[Layer], ...] = (
+    Dense,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    DepthwiseConv1d,
+    DepthwiseConv2d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    Activation,
+    Flatten,
+    Reshape,
+    Dropout,
+    Add,
+    Multiply,
+    Concat,
+    PaddingMask,
+    Embedding,
+    TiedDense,
+    PositionEmbedding,
+    PositionEncoding,
+    Attention,
+    LayerNorm,
+    RmsNorm,
+    SimpleRnn,
+    Lstm,
+    Gru,
+    BatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+    AveragePool1d,
+    AveragePool2d,
+    AveragePool3d,
+    AdaptiveAveragePool1d,
+    AdaptiveAveragePool2d,
+    AdaptiveAveragePool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    GlobalAveragePool,
+    GlobalMaxPool,
+)
 """Every layer that is one operation, in the order of the documentation."""
 
-STRUCTURE: tuple[type[Layer], ...] = (Group, Residual, Repeat, Shared, Block)
+STRUCTURE: tuple[type[Layer], ...] = (
+    Group,
+    Residual,
+    Repeat,
+    Shared,
+    Block,
+    SeparableConv1d,
+    SeparableConv2d,
+    Bidirectional,
+    FeedForward,
+    TransformerEncoder,
+    TransformerDecoder,
+)
 """Layers made of other layers."""
 
 
@@ -39,23 +128,67 @@ __all__ = [
     "LAYERS",
     "STRUCTURE",
     "Activation",
+    "AdaptiveAveragePool1d",
+    "AdaptiveAveragePool2d",
+    "AdaptiveAveragePool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
     "Add",
     "AnyLayer",
+    "Attention",
+    "AveragePool1d",
+    "AveragePool2d",
+    "AveragePool3d",
+    "BatchNorm",
+    "Bidirectional",
     "Block",
     "BufferShape",
     "Composite",
     "Concat",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "Dense",
+    "DepthwiseConv1d",
+    "DepthwiseConv2d",
     "Dropout",
+    "Embedding",
+    "FeedForward",
     "Flatten",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
     "Group",
+    "GroupNorm",
+    "Gru",
+    "InstanceNorm",
     "Layer",
     "LayerName",
+    "LayerNorm",
+    "Lstm",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+    "Multiply",
+    "PaddingMask",
     "ParameterShape",
+    "PositionEmbedding",
+    "PositionEncoding",
     "PositiveInt",
+    "Recurrent",
     "Repeat",
     "Reshape",
     "Residual",
+    "RmsNorm",
+    "Rotary",
+    "SeparableConv1d",
+    "SeparableConv2d",
     "Shape",
     "Shared",
+    "SimpleRnn",
+    "TiedDense",
+    "TransformerDecoder",
+    "TransformerEncoder",
 ]

@@ -17,4 +17,16 @@ class Activation(Layer):
     """Which function."""
 
     def shape(self, inputs: tuple[Shape, ...]) -> Shape:
-        return inputs[0]
+        return check_activation(self.function, inputs[0])
+
+
+def check_activation(function: ActivationFunction, shape: Shape) -> Shape:
+    """The shape, if an activation can be applied to it.
+
+    Raises:
+        ValueError: It has an axis that the shape does not have.
+    """
+    check = getattr(function, "check", None)
+    if check is not None:
+        check(shape)
+    return shape

@@ -109,6 +109,10 @@ class Layer(Keyed):
         """Whether, in training, an example's output depends on that example alone."""
         return True
 
+    def fewest_examples(self, inputs: tuple[Shape, ...]) -> int:
+        """How many examples a forward pass in training must have."""
+        return 1
+
 
 class Composite(Layer):
     """A layer that stands for several: the graph holds what it expands to, so no backend ever sees it."""

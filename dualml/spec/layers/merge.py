@@ -18,6 +18,17 @@ class Add(Layer):
         return same_shapes(inputs)
 
 
+class Multiply(Layer):
+    """Product of its inputs, all of one shape, multiplied from the first to the last."""
+
+    kind = "multiply"
+    fewest_inputs = 2
+    most_inputs = None
+
+    def shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return same_shapes(inputs)
+
+
 class Concat(Layer):
     """Its inputs joined along one axis."""
 

@@ -68,8 +68,8 @@ class NAdam(Moments):
     ``p <- p - lr ((1 - mu_t) g / (1 - P) + mu_{t+1} m / (1 - P mu_{t+1})) / d``.
 
     Differs between the frameworks in ``momentum_decay`` (0.004 in ``torch.optim.NAdam``, 1 in
-    ``keras.optimizers.Nadam``), ``epsilon`` and ``lr``. Both keep the product beside the parameters; here it is a slot of
-    shape ``()`` for each of them.
+    ``keras.optimizers.Nadam``), ``epsilon`` and ``lr``. Keras keeps one product, PyTorch one for each parameter, in its
+    default dtype; here it is a slot of shape ``()`` for each, in the working precision.
     """
 
     kind = "nadam"

@@ -1,4 +1,4 @@
-"""What every optimizer has: a learning rate, weight decay, groups of parameters, an average of the weights, and slots."""
+"""What every optimizer has: a learning rate, weight decay, groups of parameters, an average of weights, slots."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import Field
 
@@ -32,9 +32,6 @@ class Warmup(Settings):
 
 class Schedule(Keyed):
     """What every schedule has: a rate for each ``i``, which counts from 0 in ``unit``."""
-
-    follows_history: ClassVar[bool] = False
-    """Whether the rates depend on the metrics of earlier epochs."""
 
     unit: Literal["step", "epoch"] = "step"
     """Whether ``i`` counts optimizer updates or epochs."""
@@ -83,7 +80,7 @@ class Schedule(Keyed):
         return self.value(lr, position, end)
 
     def reduced(self, lr: float, history: History) -> float:
-        """What the metrics of complete epochs leave of the learning rate; all of it, unless ``follows_history``."""
+        """What the metrics of complete epochs leave of the learning rate; all of it for most schedules."""
         return lr
 
 

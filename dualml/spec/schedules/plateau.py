@@ -22,7 +22,6 @@ class ReduceOnPlateau(Schedule):
     """
 
     kind = "reduce_on_plateau"
-    follows_history = True
 
     metric: str = "val_loss"
     """What is watched: ``train_loss``, ``val_loss``, or ``val_`` and a metric's name."""

@@ -9,12 +9,42 @@ from __future__ import annotations
 
 from dualml.spec.activations import Tanh
 from dualml.spec.layers import Dense, Dropout
-from dualml.testing.cases import activations, dense, dropout, graphs, losses, merge, shape, structure
+from dualml.testing.cases import (
+    activations,
+    attention,
+    convolution,
+    dense,
+    dropout,
+    embedding,
+    graphs,
+    losses,
+    masks,
+    merge,
+    normalization,
+    pooling,
+    recurrent,
+    shape,
+    structure,
+    transformer,
+)
 from dualml.testing.cases.activations import EDGE_INPUTS
 from dualml.testing.cases.base import RATES, SEED, Case, Update, gradients
 from dualml.testing.cases.optimizers import CLIPPING_CASES, OPTIMIZER_CASES
 
-LAYER_CASES: tuple[Case, ...] = (*dense.CASES, *shape.CASES, *dropout.CASES, *merge.CASES)
+LAYER_CASES: tuple[Case, ...] = (
+    *dense.CASES,
+    *shape.CASES,
+    *dropout.CASES,
+    *merge.CASES,
+    *masks.CASES,
+    *embedding.CASES,
+    *attention.CASES,
+    *transformer.CASES,
+    *convolution.CASES,
+    *normalization.CASES,
+    *recurrent.CASES,
+    *pooling.CASES,
+)
 """Each layer with its settings."""
 
 
@@ -26,7 +56,7 @@ ACTIVATION_CASES = activations.CASES
 """Each activation with its settings, and with what each convention fills in."""
 
 
-LOSS_CASES = losses.CASES
+LOSS_CASES = (*losses.CASES, *losses.COUNTING_CASES, *losses.REGULARIZER_CASES)
 """Each loss with its settings."""
 
 

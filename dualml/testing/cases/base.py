@@ -18,6 +18,7 @@ from dualml.spec.losses import CrossEntropy, Loss, MeanSquaredError
 from dualml.spec.model import Input, Model
 from dualml.spec.objective import Objective, Term
 from dualml.spec.optimizers import Clipping, Optimizer, Sgd
+from dualml.spec.regularizers import Regularizer
 from dualml.spec.train import Train
 
 SEED = 2
@@ -39,6 +40,7 @@ class Case:
         integers: Inputs of whole numbers are below it.
         outputs: Names of the output layers; ``None``: the last one.
         weighted: Whether the examples have weights.
+        regularizers: Penalties that are added.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Case:
     integers: int = 5
     outputs: tuple[str, ...] | None = None
     weighted: bool = False
+    regularizers: tuple[Regularizer, ...] = ()
 
     def spec(self, precision: Precision = "float64", optimizer: Optimizer | None = None, **settings: Any) -> Spec:
         """The case as a spec."""
@@ -66,6 +69,7 @@ class Case:
             optimizer=optimizer or Sgd(),
             precision=precision,
             conventions=self.conventions,
+            regularizers=self.regularizers,
             **losses,
             **settings,
         )

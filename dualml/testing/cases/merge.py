@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dualml.spec.activations import Tanh
-from dualml.spec.layers import Add, Concat, Dense, Flatten
+from dualml.spec.layers import Add, Concat, Dense, Flatten, Multiply
 from dualml.testing.cases.base import Case
 
 CASES: tuple[Case, ...] = (
@@ -19,6 +19,12 @@ CASES: tuple[Case, ...] = (
         ],
     ),
     Case("add-twice", (4,), [Dense(units=3, name="a", activation=Tanh()), Add(inputs=["a", "a"])]),
+    Case(
+        "multiply",
+        (4,),
+        [Dense(units=3, name="a"), Dense(units=3, name="b", inputs="input"), Multiply(inputs=["a", "b"])],
+    ),
+    Case("multiply-three", (3,), [Dense(units=3, name="a"), Multiply(inputs=["a", "input", "a"]), Dense(units=2)]),
     Case(
         "concat", (4,), [Dense(units=3, name="a"), Dense(units=2, name="b", inputs="input"), Concat(inputs=["b", "a"])]
     ),

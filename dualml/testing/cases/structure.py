@@ -17,8 +17,8 @@ CASES: tuple[Case, ...] = (
             Dense(units=2, name="c", inputs="b"),
             Concat(axis=0, inputs=["c", "right"], name="d"),
             Dense(units=1, inputs="d", name="e"),
-            Group([Dense(units=3)], name="f", inputs="a"),
-            Group([Dense(units=3, inputs="input")], name="g", inputs="f"),
+            Group((Dense(units=3),), name="f", inputs="a"),
+            Group((Dense(units=3, inputs="input"),), name="g", inputs="f"),
             Add(inputs=["f", "g"]),
         ],
         outputs=("e", "add_1"),
@@ -53,7 +53,7 @@ CASES: tuple[Case, ...] = (
         "shared-group",
         {"one": (3,), "two": (3,)},
         [
-            Group([Dense(units=4, activation=Tanh()), Dropout(rate=0.3), Dense(units=2)], name="tower", inputs="one"),
+            Group((Dense(units=4, activation=Tanh()), Dropout(rate=0.3), Dense(units=2)), name="tower", inputs="one"),
             Shared("tower", inputs="two"),
             Add(inputs=["tower", "shared_1"]),
         ],
@@ -64,9 +64,9 @@ CASES: tuple[Case, ...] = (
         "residual-layer",
         (4,),
         [
-            Residual([Dense(units=4, activation=Tanh()), Dense(units=4)], activation=Tanh()),
-            Residual([Dense(units=3)], shortcut=[Dense(units=3, bias=False)]),
+            Residual((Dense(units=4, activation=Tanh()), Dense(units=4)), activation=Tanh()),
+            Residual((Dense(units=3),), shortcut=(Dense(units=3, bias=False),)),
         ],
     ),
-    Case("repeat", (3,), [Repeat(times=3, layers=[Residual([Dense(units=3, activation=Tanh())])]), Dense(units=2)]),
+    Case("repeat", (3,), [Repeat(times=3, layers=(Residual((Dense(units=3, activation=Tanh()),)),)), Dense(units=2)]),
 )

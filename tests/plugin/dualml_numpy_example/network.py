@@ -8,8 +8,8 @@ import numpy as np
 
 from dualml.errors import DataError
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks
-from dualml.spec.graph import INPUT, Graph, Node
-from dualml.spec.losses import Loss
+from dualml.spec.graph import Graph, Node
+from dualml.spec.objective import Minimised, as_objective
 from dualml.spec.optimizers import Clipping, Optimizer
 from dualml.weights import check_weights
 from dualml_numpy_example import operations
@@ -45,21 +45,22 @@ class NumpyNetwork:
         self.weights = {name: np.array(weights[name], dtype=self.graph.precision) for name in names}
 
     def forward(
-        self, inputs: Array, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
+        self, inputs: Array | Arrays, *, training: bool = False, taps: Sequence[str] = (), masks: Masks | None = None
     ) -> dict[str, Array]:
         """Evaluate the model: the values of the tapped nodes and of the output, by node name."""
         values, _ = self._evaluate(inputs, training, masks)
-        return {name: values[name].copy() for name in (*taps, self.graph.output)}
+        return {name: values[name].copy() for name in (*taps, *self.graph.outputs)}
 
-    def predict(self, inputs: Array) -> Array:
-        """Softmax of the output, or the output itself, in inference mode."""
-        output = self.forward(inputs)[self.graph.output]
-        return operations.softmax(output)[0] if self.graph.prediction == "softmax" else output
+    def predict(self, inputs: Array | Arrays, *, output: str | None = None) -> Array:
+        """Softmax of an output, or the output itself, in inference mode."""
+        name = self.graph.output if output is None else output
+        value = self.forward(inputs)[name]
+        return operations.PREDICTIONS[self.graph.predictions[name]](value)
 
     def gradients(
         self,
         batch: Batch,
-        loss: Loss,
+        loss: Minimised,
         *,
         masks: Masks | None = None,
         taps: Sequence[str] = (),
@@ -68,27 +69,35 @@ class NumpyNetwork:
         """One forward and backward pass in training mode."""
         count = len(batch) if count is None else count
         values, backwards = self._evaluate(batch.inputs, True, masks)
-        each, gradient = operations.LOSSES[loss.kind](loss, values[self.graph.output], batch.targets)
-        flows = {self.graph.output: gradient / count}
-        parameters: dict[str, Array] = {}
+        targets = self.graph.named_targets(batch.targets)
+        examples = np.zeros(len(batch), dtype=self.graph.precision)
+        flows: dict[str, Array] = {}
+        for term in as_objective(loss, self.graph).terms:
+            each, gradient = operations.LOSSES[term.loss.kind](term.loss, values[term.output], targets[term.output])
+            weights = np.full(len(batch), term.weight, dtype=each.dtype)
+            weights = weights if batch.weights is None else weights * batch.weights
+            examples += weights * each
+            flows[term.output] = gradient * weights.reshape(-1, *(1,) * (gradient.ndim - 1)) / count
+        parameters = {name: np.zeros_like(value) for name, value in self.weights.items()}
         for node in reversed(self.graph.nodes):
             if node.name not in flows:
                 continue
             inputs, own = backwards[node.name](flows[node.name])
-            parameters.update(own)
+            for name, value in own.items():
+                parameters[name] = parameters[name] + value
             for source, flow in zip(node.inputs, inputs, strict=True):
                 flows[source] = flows[source] + flow if source in flows else flow
         return Gradients(
-            loss=float(each.sum() / count),
-            example_losses=each,
-            parameters={name: parameters[name] for name in self.weights},
+            loss=float(examples.sum() / count),
+            example_losses=examples,
+            parameters=parameters,
             values={name: values[name].copy() for name in taps},
             values_gradients={name: flows[name].copy() for name in taps},
         )
 
     def trainer(
         self,
-        loss: Loss,
+        loss: Minimised,
         optimizer: Optimizer,
         *,
         batch_size: int,
@@ -109,17 +118,19 @@ class NumpyNetwork:
             return masks[node.name]
         if self.random is None:
             raise DataError(f"training needs a mask for the dropout {node.name!r}; pass masks")
-        return np.asarray(self.random.random((examples, *node.shape)) >= node.settings.rate)
+        return np.asarray(self.random.random((examples, *(node.random_mask or ()))) >= node.settings.rate)
 
     def _evaluate(
-        self, inputs: Array, training: bool, masks: Masks | None
+        self, inputs: Array | Arrays, training: bool, masks: Masks | None
     ) -> tuple[dict[str, Array], dict[str, Backward]]:
-        values: dict[str, Array] = {INPUT: np.asarray(inputs, dtype=self.graph.precision)}
+        given = self.graph.named_inputs(inputs)
+        values: dict[str, Array] = {name: np.asarray(item, dtype=self.graph.precision) for name, item in given.items()}
+        examples = len(next(iter(values.values())))
         backwards: dict[str, Backward] = {}
         for node in self.graph.nodes:
             mask = None
             if training and node.operation == "dropout":
-                mask = self._mask(node, len(inputs), masks)
+                mask = self._mask(node, examples, masks)
             sources = [values[name] for name in node.inputs]
             values[node.name], backwards[node.name] = operations.OPERATIONS[node.operation](
                 node, sources, self.weights, mask

@@ -18,17 +18,18 @@ Backward = Callable[[Array], tuple[list[Array], dict[str, Array]]]
 def dense(node: Node, inputs: list[Array], weights: Arrays, mask: Array | None) -> tuple[Array, Backward]:
     """``x K + b`` over the last axis: x ``(examples, ..., inputs)``, K ``(inputs, units)``, b ``(units,)``."""
     (x,) = inputs
-    kernel = weights[f"{node.name}.kernel"]
-    bias = weights.get(f"{node.name}.bias")
+    names = {item.role: item.name for item in node.parameters}  # of a shared layer they are another node's
+    kernel = weights[names["kernel"]]
+    bias = weights[names["bias"]] if "bias" in names else None
     value = np.matmul(x, kernel)
     if bias is not None:
         value = value + bias
 
     def backward(gradient: Array) -> tuple[list[Array], dict[str, Array]]:
         rows = gradient.reshape(-1, gradient.shape[-1])
-        parameters = {f"{node.name}.kernel": x.reshape(-1, x.shape[-1]).T @ rows}
+        parameters = {names["kernel"]: x.reshape(-1, x.shape[-1]).T @ rows}
         if bias is not None:
-            parameters[f"{node.name}.bias"] = rows.sum(axis=0)
+            parameters[names["bias"]] = rows.sum(axis=0)
         return [np.matmul(gradient, kernel.T)], parameters
 
     return value, backward
@@ -69,9 +70,15 @@ ACTIVATIONS: Mapping[str, Callable[[Array], tuple[Array, Callable[[Array], Array
 
 
 def activation(node: Node, inputs: list[Array], weights: Arrays, mask: Array | None) -> tuple[Array, Backward]:
-    """The activation function the node names."""
-    value, backward = ACTIVATIONS[node.settings.function.kind](inputs[0])
-    return value, lambda gradient: ([backward(gradient)], {})
+    """The activation function the node names; one that normalises does so over the axis of its settings."""
+    (x,), function = inputs, node.settings.function
+    axis = getattr(function, "axis", -1)
+    axis = axis + 1 if axis >= 0 else axis
+    value, backward = ACTIVATIONS[function.kind](np.moveaxis(x, axis, -1))
+    return np.moveaxis(value, -1, axis), lambda gradient: (
+        [np.moveaxis(backward(np.moveaxis(gradient, axis, -1)), -1, axis)],
+        {},
+    )
 
 
 def dropout(node: Node, inputs: list[Array], weights: Arrays, mask: Array | None) -> tuple[Array, Backward]:
@@ -110,16 +117,22 @@ OPERATIONS: Mapping[str, Callable[[Node, list[Array], Arrays, Array | None], tup
 def cross_entropy(loss: CrossEntropy, output: Array, targets: Array) -> tuple[Array, Array]:
     """Softmax cross-entropy of each example, and its gradient for the output.
 
-    Where an example has several positions, its loss is their mean.
+    Where an example has several positions, its loss is their mean; or their sum, if the loss counts positions.
     """
     shifted = output - output.max(axis=-1, keepdims=True)
     log_softmax = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     classes = output.shape[-1]
+    kept = targets != loss.ignore_index if loss.ignore_index != "none" else np.ones(targets.shape, dtype=bool)
+    chosen = np.where(kept, targets, 0)
     wanted = np.full(output.shape, loss.label_smoothing / classes, dtype=output.dtype)
-    np.put_along_axis(wanted, targets[..., None], 1.0 - loss.label_smoothing + loss.label_smoothing / classes, axis=-1)
-    positions = targets[0].size
+    np.put_along_axis(wanted, chosen[..., None], 1.0 - loss.label_smoothing + loss.label_smoothing / classes, axis=-1)
+    if loss.class_weights != "none":
+        weights = np.array(loss.class_weights, dtype=output.dtype)
+        wanted = wanted * (weights if loss.weighted_smoothing == "per_class" else weights[chosen][..., None])
+    wanted = np.where(kept[..., None], wanted, 0)
+    positions = 1 if loss.counts_positions else targets[0].size
     each = -(wanted * log_softmax).reshape(len(output), -1).sum(axis=1) / positions
-    return each, (np.exp(log_softmax) - wanted) / positions
+    return each, (np.exp(log_softmax) * wanted.sum(axis=-1, keepdims=True) - wanted) / positions
 
 
 def mean_squared_error(loss: Loss, output: Array, targets: Array) -> tuple[Array, Array]:
@@ -134,3 +147,10 @@ LOSSES: Mapping[str, Callable[[Any, Array, Array], tuple[Array, Array]]] = {
     "mse": mean_squared_error,
 }
 """Losses by kind: each example's loss and its gradient for the output."""
+
+PREDICTIONS: Mapping[str, Callable[[Array], Array]] = {
+    "softmax": lambda output: softmax(output)[0],
+    "sigmoid": lambda output: np.asarray(1.0 / (1.0 + np.exp(-output)), dtype=output.dtype),
+    "identity": lambda output: output,
+}
+"""What turns an output into a prediction."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dualml.errors import WeightsError
 from dualml.protocol import Array, Arrays, Batch, Masks, State
 from dualml.spec.graph import Graph
-from dualml.spec.losses import Loss
+from dualml.spec.objective import Minimised
 from dualml.spec.optimizers import Adam, Clipping, GlobalNorm, Optimizer, Sgd
 from dualml.weights import check_parameters
 
@@ -76,7 +76,7 @@ class NumpyTrainer:
     def __init__(
         self,
         network: NumpyNetwork,
-        loss: Loss,
+        loss: Minimised,
         optimizer: Optimizer,
         batch_size: int,
         update_size: int,
@@ -113,7 +113,7 @@ class NumpyTrainer:
         for start in range(0, len(batch), self.batch_size):
             rows = slice(start, start + self.batch_size)
             found = self.network.gradients(
-                Batch(batch.inputs[rows], batch.targets[rows]),
+                batch.take(rows),
                 self.loss,
                 masks=None if masks is None else {name: mask[rows] for name, mask in masks.items()},
                 count=len(batch),
@@ -125,7 +125,7 @@ class NumpyTrainer:
 
     def place(self, batch: Batch) -> Batch:
         """NumPy holds data as it is."""
-        return Batch(batch.inputs.copy(), batch.targets.copy())
+        return batch.take(np.arange(len(batch)))
 
     def run(
         self, placed: Batch, order: NDArray[np.int64], lrs: NDArray[np.float64], *, masks: Masks | None = None
@@ -134,7 +134,7 @@ class NumpyTrainer:
         losses = np.empty(len(lrs))
         for update, lr in enumerate(lrs):
             part = slice(update * self.update_size, (update + 1) * self.update_size)
-            batch = Batch(placed.inputs[order[part]], placed.targets[order[part]])
+            batch = placed.take(order[part])
             kept = None if masks is None else {name: mask[part] for name, mask in masks.items()}
             losses[update] = self.step(batch, float(lr), masks=kept)
         return losses

@@ -104,7 +104,9 @@ _HOMES = {
         "AdaptiveMaxPool2d",
         "AdaptiveMaxPool3d",
         "Add",
+        "AlphaDropout",
         "Attention",
+        "Average",
         "AveragePool1d",
         "AveragePool2d",
         "AveragePool3d",
@@ -116,6 +118,7 @@ _HOMES = {
         "Conv3d",
         "ConvTranspose1d",
         "ConvTranspose2d",
+        "Crop",
         "Dense",
         "DepthwiseConv1d",
         "DepthwiseConv2d",
@@ -125,6 +128,7 @@ _HOMES = {
         "Flatten",
         "GlobalAveragePool",
         "GlobalMaxPool",
+        "Glu",
         "GroupNorm",
         "Gru",
         "InstanceNorm",
@@ -133,16 +137,28 @@ _HOMES = {
         "MaxPool1d",
         "MaxPool2d",
         "MaxPool3d",
+        "Maximum",
+        "Minimum",
         "Multiply",
+        "Pad",
         "PaddingMask",
+        "Permute",
         "PositionEmbedding",
         "PositionEncoding",
+        "Prelu",
         "Reshape",
+        "Resize",
         "RmsNorm",
         "Rotary",
+        "Select",
         "SeparableConv1d",
         "SeparableConv2d",
         "SimpleRnn",
+        "Slice",
+        "SpatialDropout",
+        "SqueezeExcite",
+        "StochasticDepth",
+        "Subtract",
         "TiedDense",
         "TransformerDecoder",
         "TransformerEncoder",
@@ -468,7 +484,13 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         Add as Add,
     )
     from dualml.spec.layers import (
+        AlphaDropout as AlphaDropout,
+    )
+    from dualml.spec.layers import (
         Attention as Attention,
+    )
+    from dualml.spec.layers import (
+        Average as Average,
     )
     from dualml.spec.layers import (
         AveragePool1d as AveragePool1d,
@@ -504,6 +526,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         ConvTranspose2d as ConvTranspose2d,
     )
     from dualml.spec.layers import (
+        Crop as Crop,
+    )
+    from dualml.spec.layers import (
         Dense as Dense,
     )
     from dualml.spec.layers import (
@@ -531,6 +556,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         GlobalMaxPool as GlobalMaxPool,
     )
     from dualml.spec.layers import (
+        Glu as Glu,
+    )
+    from dualml.spec.layers import (
         GroupNorm as GroupNorm,
     )
     from dualml.spec.layers import (
@@ -546,6 +574,9 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         Lstm as Lstm,
     )
     from dualml.spec.layers import (
+        Maximum as Maximum,
+    )
+    from dualml.spec.layers import (
         MaxPool1d as MaxPool1d,
     )
     from dualml.spec.layers import (
@@ -555,10 +586,19 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         MaxPool3d as MaxPool3d,
     )
     from dualml.spec.layers import (
+        Minimum as Minimum,
+    )
+    from dualml.spec.layers import (
         Multiply as Multiply,
     )
     from dualml.spec.layers import (
+        Pad as Pad,
+    )
+    from dualml.spec.layers import (
         PaddingMask as PaddingMask,
+    )
+    from dualml.spec.layers import (
+        Permute as Permute,
     )
     from dualml.spec.layers import (
         PositionEmbedding as PositionEmbedding,
@@ -567,13 +607,22 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         PositionEncoding as PositionEncoding,
     )
     from dualml.spec.layers import (
+        Prelu as Prelu,
+    )
+    from dualml.spec.layers import (
         Reshape as Reshape,
+    )
+    from dualml.spec.layers import (
+        Resize as Resize,
     )
     from dualml.spec.layers import (
         RmsNorm as RmsNorm,
     )
     from dualml.spec.layers import (
         Rotary as Rotary,
+    )
+    from dualml.spec.layers import (
+        Select as Select,
     )
     from dualml.spec.layers import (
         SeparableConv1d as SeparableConv1d,
@@ -583,6 +632,21 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
     )
     from dualml.spec.layers import (
         SimpleRnn as SimpleRnn,
+    )
+    from dualml.spec.layers import (
+        Slice as Slice,
+    )
+    from dualml.spec.layers import (
+        SpatialDropout as SpatialDropout,
+    )
+    from dualml.spec.layers import (
+        SqueezeExcite as SqueezeExcite,
+    )
+    from dualml.spec.layers import (
+        StochasticDepth as StochasticDepth,
+    )
+    from dualml.spec.layers import (
+        Subtract as Subtract,
     )
     from dualml.spec.layers import (
         TiedDense as TiedDense,

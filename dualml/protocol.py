@@ -87,7 +87,8 @@ class State:
 
     Attributes:
         step: Updates done.
-        slots: For each of ``optimizer.slots``, an array for each parameter name; zeros before the first update.
+        slots: For each of ``optimizer.slots``, an array for each parameter that has it, in the network's precision;
+            ``dualml.slots`` says which have, of what shape, and what they are before the first update.
     """
 
     step: int

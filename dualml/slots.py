@@ -46,12 +46,15 @@ def check_state(state: State, optimizer: Optimizer, graph: Graph, what: str = "t
         what: What the message calls the state.
 
     Raises:
-        WeightsError: A slot is missing or unknown, or an array in a slot is, or has a wrong shape.
+        WeightsError: A slot is missing or unknown, or an array in a slot is, or has a wrong shape. A slot that no
+            parameter has may be missing.
     """
-    if set(state.slots) != set(optimizer.slots):
+    shapes = slot_shapes(optimizer, graph)
+    needed = {slot for slot, of_parameters in shapes.items() if of_parameters}
+    if not needed <= set(state.slots) <= set(shapes):
         raise WeightsError(
             f"{what} must hold exactly the slots {', '.join(optimizer.slots) or 'none'}, "
             f"got {', '.join(state.slots) or 'none'}; is it of another optimizer?"
         )
-    for slot, shapes in slot_shapes(optimizer, graph).items():
-        check_arrays(state.slots[slot], shapes, f"{what}, slot {slot!r}")
+    for slot, of_parameters in shapes.items():
+        check_arrays(state.slots.get(slot, {}), of_parameters, f"{what}, slot {slot!r}")

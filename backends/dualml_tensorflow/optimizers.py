@@ -164,8 +164,12 @@ def _adagrad(plan: Plan) -> Any:
 
 
 def _adadelta(plan: Plan) -> Any:
-    """``keras.optimizers.Adadelta``."""
-    if plan.stock_can:
+    """``keras.optimizers.Adadelta`` in float32.
+
+    In float64 it fails while it is traced: ``rho * variable`` in its ``update_step`` with the ``np.float64`` that full
+    precision needs makes NumPy ask for the variable's value.
+    """
+    if plan.stock_can and plan.precision == "float32":
         return plan.stock(keras.optimizers.Adadelta, **plan.numbers(rho="rho", epsilon="epsilon"))
     return plan.formula(formulas.FormulaAdadelta, "rho", "epsilon")
 
@@ -224,11 +228,15 @@ def _muon(plan: Plan) -> Any:
             exclude_embeddings=False,  # it would go by the word in the path
             exclude_layers=[f"^{re.escape(path)}$" for matrix, _, path in pairs if not matrix],
         )
-    names = ("momentum", "momentum_average", "nesterov", "ns_steps", "ns_coefficients", "epsilon", "norm_epsilon")
-    names += ("scale", "rms_rate", "adam_lr_factor", "adam_epsilon", "adam_epsilon_placement")
+    of_matrices = ("momentum", "momentum_average", "nesterov", "ns_steps", "ns_coefficients", "epsilon", "norm_epsilon")
     return plan.formula(
         formulas.FormulaMuon,
-        *names,
+        *of_matrices,
+        "scale",
+        "rms_rate",
+        "adam_lr_factor",
+        "adam_epsilon",
+        "adam_epsilon_placement",
         adam_beta_1=plan["adam_beta1"],
         adam_beta_2=plan["adam_beta2"],
         matrices=plan.matrices,

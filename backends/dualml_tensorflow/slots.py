@@ -56,7 +56,9 @@ def slot_variables(
     """
     found: dict[str, dict[str, Any]] = {}
     for slot, shapes in slot_shapes(settings, graph).items():
-        if slot == AVERAGE:
+        if not shapes:  # a slot of matrices, say, in a model of vectors
+            held = []
+        elif slot == AVERAGE:
             held = optimizer._model_variables_moving_average
         elif isinstance(optimizer, Formula):
             held = optimizer.memory[slot]

@@ -47,6 +47,7 @@ class Layout:
 
     def __init__(self, graph: Graph, native: nn.Module, names: Mapping[str, str]) -> None:
         self.graph = graph
+        self._native = native
         self.parameters: dict[str, nn.Parameter] = {}
         self.buffers: dict[str, Tensor] = {}
         self._kept: dict[str, tuple[Role, Node]] = {}
@@ -94,14 +95,14 @@ class Layout:
 
     @contextmanager
     def kept_buffers(self) -> Iterator[None]:
-        """Afterwards the buffers are what they were before."""
-        before = {name: tensor.clone() for name, tensor in self.buffers.items()}
+        """Afterwards the buffers, and PyTorch's own counters beside them, are what they were before."""
+        before = [(tensor, tensor.clone()) for tensor in self._native.buffers()]
         try:
             yield
         finally:
             with torch.no_grad():
-                for name, tensor in self.buffers.items():
-                    tensor.copy_(before[name])
+                for tensor, value in before:
+                    tensor.copy_(value)
 
 
 def attribute(module: nn.Module, name: str) -> Any:

@@ -16,7 +16,9 @@ Divisors: TypeAlias = tuple[int | Tensor, ...]
 """What the sum of the examples' losses is divided by, for each term."""
 
 
-def divisors(objective: Objective, targets: Mapping[str, Tensor], weights: Tensor | None, count: int | None) -> Divisors:
+def divisors(
+    objective: Objective, targets: Mapping[str, Tensor], weights: Tensor | None, count: int | None
+) -> Divisors:
     """What each term's sum is divided by.
 
     Args:

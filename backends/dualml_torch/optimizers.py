@@ -30,7 +30,7 @@ from dualml.spec.optimizers import (
 )
 from dualml_torch import formulas
 from dualml_torch.layout import Layout
-from dualml_torch.slots import UPDATES, native_axes, set_state
+from dualml_torch.slots import UPDATES, native_axes, native_order, set_state
 
 Groups = list[dict[str, Any]]
 """Groups of parameters with what each has of its own, as ``torch.optim`` takes them."""
@@ -59,10 +59,12 @@ def _groups(settings: Optimizer, layout: Layout) -> Groups:
             "weight_decay": settings.decay_of(item.name, item.shape),
         }
         if isinstance(settings, Adafactor) and len(item.shape) > 1:
-            own["factored"] = native_axes(layout, item.name)[-2:]
+            axes = native_axes(layout, item.name)
+            own["order"] = native_order(layout, item.name) if axes is None else None
+            own["factored"] = (-2, -1) if axes is None else axes[-2:]
         if isinstance(settings, Muon):
             own["orthogonalise"] = settings.orthogonalises(item.name, item.shape)
-            own["outputs_first"] = own["orthogonalise"] and native_axes(layout, item.name)[0] == 1
+            own["outputs_first"] = own["orthogonalise"] and native_axes(layout, item.name) == (1, 0)
         grouped.setdefault(tuple(own.items()), []).append(layout.parameters[item.name])
     lr = _number(settings.lr)
     return [{"params": parameters, "lr": lr * own[0][1], **dict(own)} for own, parameters in grouped.items()]
@@ -89,7 +91,12 @@ def sgd(settings: Sgd, groups: Groups) -> optim.Optimizer:
     """``torch.optim.SGD``; ``GeneralSGD`` for Keras' formula or decoupled decay."""
     momentum = _number(settings.momentum)
     nesterov = bool(settings.nesterov and momentum)  # the same without momentum, where torch refuses it
-    common = {"lr": _number(settings.lr), "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.0}
+    common: dict[str, Any] = {
+        "lr": _number(settings.lr),
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "weight_decay": 0.0,
+    }
     if settings.lr_in_momentum or _decay(settings, groups) == "decoupled":
         return formulas.GeneralSGD(
             groups,
@@ -156,7 +163,7 @@ def rmsprop(settings: RMSprop, groups: Groups) -> optim.Optimizer:
 
 def adagrad(settings: Adagrad, groups: Groups) -> optim.Optimizer:
     """``torch.optim.Adagrad``; ``GeneralAdagrad`` for Keras' epsilon or decoupled decay."""
-    common = {
+    common: dict[str, Any] = {
         "lr": _number(settings.lr),
         "lr_decay": _number(settings.lr_decay),
         "weight_decay": 0.0,
@@ -173,7 +180,7 @@ def adagrad(settings: Adagrad, groups: Groups) -> optim.Optimizer:
 
 def adadelta(settings: Adadelta, groups: Groups) -> optim.Optimizer:
     """``torch.optim.Adadelta``; ``GeneralAdadelta`` for decoupled decay."""
-    common = {
+    common: dict[str, Any] = {
         "lr": _number(settings.lr),
         "rho": _number(settings.rho),
         "eps": _number(settings.epsilon),

@@ -10,7 +10,7 @@ from dualml.protocol import Array, State
 from dualml.slots import check_state, start_state
 from dualml.spec.optimizers import AVERAGE, Optimizer
 from dualml_torch.formulas import Formula
-from dualml_torch.layout import Layout
+from dualml_torch.layout import Layout, to_array, to_tensor
 
 SLOTS = {
     "momentum": "momentum_buffer",
@@ -37,18 +37,34 @@ _FACTORS = {"row_variance": -1, "column_variance": -2}
 """The neutral axis over which a slot is a mean: PyTorch keeps it as an axis of size 1."""
 
 
-def native_axes(layout: Layout, name: str) -> tuple[int, ...]:
-    """The native axis of each neutral axis of a parameter, found by asking the layout."""
+def native_axes(layout: Layout, name: str) -> tuple[int, ...] | None:
+    """The native axis of each neutral axis of a parameter, found by asking the layout.
+
+    ``None`` where the layout does more than to move axes and to reorder what is along one, as for the groups of a
+    transposed convolution.
+    """
     shape = tuple(layout.parameters[name].shape)
     found: dict[int, int] = {}
+    neutral_shape: tuple[int, ...] = ()
     for axis, size in enumerate(shape):
         along = torch.arange(size, dtype=torch.float64)[(..., *[None] * (len(shape) - 1 - axis))]
         neutral = layout.to_neutral(name, along.expand(shape))
+        neutral_shape = neutral.shape
         for place, length in enumerate(neutral.shape):
             if length > 1 and np.any(neutral.take(0, place) != neutral.take(1, place)):
                 found[place] = axis
-    spare = iter(axis for axis in range(len(shape)) if axis not in found.values())  # axes of size 1: any order will do
-    return tuple(found[place] if place in found else next(spare) for place in range(len(shape)))
+    spare = [axis for axis in range(len(shape)) if axis not in found.values()]  # axes of size 1: any order will do
+    if sorted([*found.values(), *spare]) != list(range(len(shape))) or len(neutral_shape) != len(shape):
+        return None
+    axes = tuple(found[place] if place in found else spare.pop(0) for place in range(len(shape)))
+    return axes if tuple(shape[axis] for axis in axes) == neutral_shape else None
+
+
+def native_order(layout: Layout, name: str) -> Tensor:
+    """Where each number of a parameter's neutral array is in its flattened native tensor."""
+    parameter = layout.parameters[name]
+    places = torch.arange(parameter.numel(), dtype=torch.float64).reshape(parameter.shape)  # exact up to 2^53
+    return torch.tensor(layout.to_neutral(name, places).astype(np.int64), device=parameter.device)
 
 
 def get_state(optimizer: optim.Optimizer, settings: Optimizer, layout: Layout, step: int) -> State:
@@ -98,6 +114,7 @@ def _key(optimizer: optim.Optimizer, slot: str, layout: Layout, name: str) -> st
     if slot in _FACTORS and not isinstance(optimizer, Formula):
         # Stock Adafactor calls the mean over the last native axis row_var.
         axes = native_axes(layout, name)
+        assert axes is not None, "stock Adafactor is for matrices"
         return "row_var" if axes[_FACTORS[slot]] == len(axes) - 1 else "col_var"
     return SLOTS[slot]
 
@@ -107,6 +124,8 @@ def _to_neutral(slot: str, layout: Layout, name: str, value: Tensor) -> Array:
     if slot == "momentum_product":
         return np.array(value.item(), dtype=str(parameter.dtype).removeprefix("torch."))
     if slot in _FACTORS:
+        if native_axes(layout, name) is None:  # kept as the neutral array is
+            return to_array(value.squeeze(_FACTORS[slot]))
         return np.ascontiguousarray(layout.to_neutral(name, value.expand(parameter.shape)).take(0, _FACTORS[slot]))
     return layout.to_neutral(name, value)
 
@@ -116,8 +135,9 @@ def _to_native(slot: str, layout: Layout, name: str, array: Array) -> Tensor:
     if slot == "momentum_product":  # PyTorch would keep a float32 product for float64 parameters too
         return torch.tensor(float(array), dtype=parameter.dtype)
     if slot in _FACTORS:
-        axes = native_axes(layout, name)
-        shape = [parameter.shape[axis] for axis in axes]
-        whole = layout.to_native(name, np.broadcast_to(np.expand_dims(array, _FACTORS[slot]), shape))
+        axes, kept = native_axes(layout, name), np.expand_dims(array, _FACTORS[slot])
+        if axes is None:
+            return to_tensor(kept, parameter.dtype, parameter.device)
+        whole = layout.to_native(name, np.broadcast_to(kept, [parameter.shape[axis] for axis in axes]))
         return whole.narrow(axes[_FACTORS[slot]], 0, 1).clone()
     return layout.to_native(name, array)

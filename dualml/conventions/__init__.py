@@ -16,12 +16,15 @@ from dualml.conventions import (
     convolution,
     dense,
     embedding,
+    gated,
     initializers,
     losses,
+    merge,
     normalization,
     optimizers,
     pooling,
     recurrent,
+    resize,
     schedules,
     transformer,
 )
@@ -46,6 +49,9 @@ TORCH: Preset = {
     **schedules.TORCH,
     **normalization.TORCH,
     **pooling.TORCH,
+    **gated.TORCH,
+    **merge.TORCH,
+    **resize.TORCH,
 }
 
 
@@ -63,6 +69,9 @@ KERAS: Preset = {
     **schedules.KERAS,
     **normalization.KERAS,
     **pooling.KERAS,
+    **gated.KERAS,
+    **merge.KERAS,
+    **resize.KERAS,
 }
 
 

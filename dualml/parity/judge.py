@@ -63,7 +63,7 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
     largest = float(np.finfo(spec.precision).max)
 
     def compare(key: Key, wanted: Array, bound: Array) -> None:
-        found[key] = _judgement(arrays[key], wanted, bound * widened, largest=largest)
+        found[key] = judgement(arrays[key], wanted, bound * widened, largest=largest)
 
     for node in graph.nodes:
         for tensor, training in (("inference", False), ("training", True)):
@@ -112,7 +112,15 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
     return found
 
 
-def _judgement(recorded: Array, wanted: Array, bound: Array, *, largest: float = np.inf) -> Judgement:
+def judgement(recorded: Array, wanted: Array, bound: Array, *, largest: float = np.inf) -> Judgement:
+    """Compare one array with what the reference wants.
+
+    Args:
+        recorded: What a backend gave.
+        wanted: Float64, of the same shape.
+        bound: How far rounding may move each value.
+        largest: Values of ``wanted`` beyond it are not judged: the working precision cannot hold them.
+    """
     if recorded.shape != wanted.shape:
         return Judgement(float("inf"))
     values, wanted, bound = (np.atleast_1d(array).astype(np.float64) for array in (recorded, wanted, bound))

@@ -6,7 +6,7 @@ Both sides write the same keys in the same neutral layout, so records are compar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,9 @@ from dualml.weights import read_tensors, write_tensors
 PHASES = ("init", "input", "forward", "loss", "backward", "update", "state", "buffers", "prediction")
 """The rungs of the ladder, in the order in which an error travels."""
 
+
+FREE = "free "
+"""Before a phase: of the whole update, where only its first piece was recorded in full."""
 
 EXAMPLES = "examples"
 """Stands for a node where an array belongs to the batch as a whole."""
@@ -60,6 +63,18 @@ class Record:
                 slot, _, role = key.tensor.partition(".")
                 slots.setdefault(slot, {})[f"{key.node}.{role}"] = array
         return dict(slots)
+
+    def with_free(self, whole: Record) -> Record:
+        """This record of an update's first piece, with that of the whole update beside it."""
+        beside = {key._replace(phase=FREE + key.phase): array for key, array in whole.arrays.items()}
+        return replace(self, arrays=self.arrays | beside)
+
+    @property
+    def free(self) -> Record:
+        """The record of the whole update: what stands beside this one, or else this one."""
+        beside = {key: array for key, array in self.arrays.items() if key.phase.startswith(FREE)}
+        whole = {key._replace(phase=key.phase.removeprefix(FREE)): array for key, array in beside.items()}
+        return replace(self, arrays=whole) if whole else self
 
     def write(self, path: Path) -> None:
         """Write it as one segment of a trace."""

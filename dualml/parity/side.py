@@ -53,6 +53,16 @@ def held_back(dataset: Dataset) -> Split:
     return dataset.test or dataset.validation or dataset.train
 
 
+def first_piece_only(spec: Spec) -> bool:
+    """Whether only the first piece of each update can be judged.
+
+    Where examples depend on each other (batch statistics), an update in several pieces is not one pass over all of
+    its examples.
+    """
+    dependent = any(not node.settings.examples_independent() for node in spec.graph.nodes)
+    return dependent and spec.train.accumulate > 1
+
+
 class LocalSide:
     """A side in this process.
 
@@ -125,7 +135,7 @@ class LocalSide:
         record = self._observed(self.step)
         if self.partial:  # the free run does the whole update
             self._restore(*before)
-            self._train(*self.batch(self.step))
+            return record.with_free(self._light())
         self.step += 1
         return record
 
@@ -135,13 +145,8 @@ class LocalSide:
 
     @property
     def partial(self) -> bool:
-        """Whether only the first piece of an update can be judged.
-
-        Where examples depend on each other (batch statistics), an update in several pieces is not one pass over
-        all of its examples.
-        """
-        several = self.plan.update_size > self.spec.train.batch_size
-        return several and any(not node.settings.examples_independent() for node in self.spec.graph.nodes)
+        """Whether only the first piece of an update can be judged."""
+        return first_piece_only(self.spec)
 
     def _observed(self, step: int) -> Record:
         """One update with everything in it recorded."""

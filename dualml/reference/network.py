@@ -174,6 +174,11 @@ class LocalGradients:
     buffer_bounds: dict[str, Float]
 
 
+_PARTS = 4
+"""A node may pass on its gradient in parts that join the sum one by one, each with a rounding of the sum so far: three
+of attention (queries, keys, values), up to four of a normalisation. Where they are added first, their bound has it."""
+
+
 class _Sums:
     """Terms that are added up for each name, with bounds on their errors and on that of adding them in any order."""
 
@@ -195,7 +200,10 @@ class _Sums:
         found = {}
         for name, bounds in self.bounds.items():
             total = np.sum(bounds, axis=0) if bounds else np.full(self.shapes[name], underflow_unit(unit))
-            found[name] = total + (sum_bound(self.terms[name], unit) if len(bounds) > 1 else 0.0)
+            if len(bounds) > 1:
+                size = np.sum(np.abs(self.terms[name]), axis=0)
+                total = total + sum_bound(self.terms[name], unit) + gamma(_PARTS, unit) * size
+            found[name] = total
         return found
 
 

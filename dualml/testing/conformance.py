@@ -17,6 +17,7 @@ or stand in ``expected_failures`` with its reason, where it must fail: a failure
 from __future__ import annotations
 
 from dualml.testing.base import Check, checks_of
+from dualml.testing.checks_buffers import BufferChecks
 from dualml.testing.checks_compiled import CompiledChecks
 from dualml.testing.checks_contract import IsolationChecks, OwnershipChecks, RandomnessChecks
 from dualml.testing.checks_gradients import GradientChecks
@@ -32,6 +33,7 @@ class BackendConformance(
     IsolationChecks,
     OwnershipChecks,
     CompiledChecks,
+    BufferChecks,
     TrainingChecks,
     StateChecks,
     UpdateChecks,

@@ -109,7 +109,7 @@ OWN = {
     "GeneralAdamax": {"lr": 0.05, "weight_decay": 1e-3},
     "GeneralRMSprop": {"lr": 0.02, "centered": True, "momentum": 0.5, "weight_decay": 1e-3},
     "GeneralAdagrad": {"lr": 0.5, "weight_decay": 1e-3},
-    "GeneralAdadelta": {"lr": 20.0, "eps": 1e-3, "weight_decay": 1e-3},
+    "GeneralAdadelta": {"lr": 0.5, "eps": 1e-2, "weight_decay": 1e-3},
     "Lion": {"lr": 0.05, "weight_decay": 1e-3},
     "GeneralAdafactor": {"lr": 0.3, "weight_decay": 1e-3},
 }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dualml.parity.judge import LIMIT, _judgement
+from dualml.parity.judge import LIMIT, judgement
 from dualml.parity.records import Key, Record, difference, same_bits
 from dualml.parity.report import number
 
@@ -24,22 +24,22 @@ def test_what_is_not_finite_on_one_side_is_a_difference(left, right):
 def test_the_same_nan_in_the_same_place_is_no_difference_but_is_not_judged_either():
     both = np.array([1.0, np.nan])
     assert difference(both, both) == 0
-    assert _judgement(both, both, np.ones(2)).undefined == 1
+    assert judgement(both, both, np.ones(2)).undefined == 1
 
 
 def test_nan_against_a_finite_reference_fails():
-    assert _judgement(np.array([np.nan]), np.array([1.0]), np.ones(1)).rho == np.inf
+    assert judgement(np.array([np.nan]), np.array([1.0]), np.ones(1)).rho == np.inf
 
 
 def test_a_sign_is_seen():
     assert difference(np.array([-1.0]), np.array([1.0])) == 2
-    assert _judgement(np.array([-1.0]), np.array([1.0]), np.array([1e-3])).rho > LIMIT
+    assert judgement(np.array([-1.0]), np.array([1.0]), np.array([1e-3])).rho > LIMIT
 
 
 def test_sorted_values_and_means_are_not_compared():
     one = np.arange(4.0)
     assert difference(one, one[::-1]) == 3
-    assert _judgement(one, one[::-1], np.full(4, 1e-12)).rho > LIMIT
+    assert judgement(one, one[::-1], np.full(4, 1e-12)).rho > LIMIT
 
 
 def test_a_transposed_square_matrix_is_seen():
@@ -49,17 +49,17 @@ def test_a_transposed_square_matrix_is_seen():
 
 def test_another_shape_is_never_broadcast():
     assert difference(np.ones((3, 1)), np.ones(3)) == np.inf
-    assert _judgement(np.ones((3, 1)), np.ones(3), np.ones(3)).rho == np.inf
-    assert _judgement(np.array(1.0), np.ones(1), np.ones(1)).rho == np.inf
+    assert judgement(np.ones((3, 1)), np.ones(3), np.ones(3)).rho == np.inf
+    assert judgement(np.array(1.0), np.ones(1), np.ones(1)).rho == np.inf
 
 
 def test_scalars_and_single_axes_are_compared():
     assert difference(np.array(1.0), np.array(1.5)) == 0.5
-    assert _judgement(np.array(1.0), np.array(1.5), np.array(0.1)).rho == pytest.approx(5)
+    assert judgement(np.array(1.0), np.array(1.5), np.array(0.1)).rho == pytest.approx(5)
 
 
 def test_exact_agreement_needs_no_bound():
-    assert _judgement(np.zeros(2), np.zeros(2), np.zeros(2)).rho == 0
+    assert judgement(np.zeros(2), np.zeros(2), np.zeros(2)).rho == 0
 
 
 def test_bits_are_bits():
@@ -73,7 +73,7 @@ def test_empty_arrays_agree():
 
 
 def test_a_tiny_gradient_is_judged_by_its_own_bound():
-    assert _judgement(np.array([2e-20]), np.array([1e-20]), np.array([1e-30])).rho > LIMIT
+    assert judgement(np.array([2e-20]), np.array([1e-20]), np.array([1e-30])).rho > LIMIT
 
 
 def test_records_survive_being_written(tmp_path):

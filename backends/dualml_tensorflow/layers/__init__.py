@@ -16,6 +16,7 @@ from dualml_tensorflow.layers import (
     dense,
     dropout,
     embedding,
+    gated,
     masks,
     merge,
     normalization,
@@ -41,6 +42,7 @@ _FAMILIES = (
     normalization,
     recurrent,
     pooling,
+    gated,
 )
 
 

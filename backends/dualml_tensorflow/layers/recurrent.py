@@ -95,6 +95,8 @@ class TwoBiasGruCell(_TwoBiases, keras.layers.GRUCell):  # type: ignore[misc]
     With ``second=False`` there is only the first, which the stock cell with ``reset_after`` cannot have.
     """
 
+    reset_after: bool
+
     def __init__(self, units: int, second: bool = True, **settings: Any) -> None:
         super().__init__(units, **settings)
         self.second = second
@@ -111,8 +113,9 @@ class TwoBiasGruCell(_TwoBiases, keras.layers.GRUCell):  # type: ignore[misc]
     @property
     def bias(self) -> Any:
         """Both stacked, or with the reset gate before the product their sum."""
-        second = self.recurrent_bias if self.second else keras.ops.zeros(self.input_bias.shape, self.compute_dtype)
-        return keras.ops.stack([self.input_bias, second]) if self.reset_after else self.input_bias + second
+        first = tf.convert_to_tensor(self.input_bias)
+        second = tf.convert_to_tensor(self.recurrent_bias) if self.second else tf.zeros_like(first)
+        return tf.stack([first, second]) if self.reset_after else first + second
 
     @bias.setter
     def bias(self, variable: Any) -> None:

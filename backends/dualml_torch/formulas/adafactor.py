@@ -29,11 +29,13 @@ class GeneralAdafactor(Formula):
         eps_added: Where the first epsilon stands.
         rms_after_decay: Whether ``rms(p)`` is that of the decayed parameter.
         factored: Two axes; arrays of fewer keep ``v`` whole. A group of parameters may have its own.
+        order: For a group of one parameter, the array that is to be factored in its place: where in the flattened
+            parameter each of its numbers is.
 
     Raises:
         ValueError: A value is out of range.
 
-    Differs from ``torch.optim.Adafactor``, which has none of the last four and factors the last two axes, a
+    Differs from ``torch.optim.Adafactor``, which has none of the last five and factors the last two axes, a
     convolution's window.
     Source: Shazeer and Stern, arXiv:1804.04235; ``keras/src/optimizers/adafactor.py``; ``torch/optim/_adafactor.py``.
     """
@@ -50,6 +52,7 @@ class GeneralAdafactor(Formula):
         eps_added: bool = True,
         rms_after_decay: bool = True,
         factored: tuple[int, int] = (-2, -1),
+        order: Tensor | None = None,
     ) -> None:
         check(
             "lr, eps and weight_decay must be 0 or more, beta2_decay 0 or less and d 1 or more",
@@ -72,6 +75,7 @@ class GeneralAdafactor(Formula):
                 "eps_added": eps_added,
                 "rms_after_decay": rms_after_decay,
                 "factored": factored,
+                "order": order,
             },
         )
 
@@ -80,11 +84,14 @@ class GeneralAdafactor(Formula):
         size = None if group["rms_after_decay"] else _rms(parameter)
         gradient = decayed(parameter, gradient, group)
         size = _rms(parameter) if size is None else size
+        order = group["order"]
+        if order is not None:
+            gradient = gradient.flatten()[order]
         kept = 1 - step ** group["beta2_decay"]
         square = gradient.square()
         if group["eps_added"]:
             square.add_(eps1)
-        if parameter.dim() < 2:
+        if gradient.dim() < 2:
             variance = _mean(state, "variance", square, kept).clone()
         else:
             first, second = group["factored"]
@@ -96,6 +103,10 @@ class GeneralAdafactor(Formula):
             variance.clamp_(min=eps1 * eps1)
         update = gradient / variance.sqrt_()
         update.div_(_rms(update).div_(group["d"]).clamp_(min=1.0))
+        if order is not None:
+            update = (
+                torch.empty_like(update).flatten().scatter_(0, order.flatten(), update.flatten()).view_as(parameter)
+            )
         parameter.sub_(update.mul_(size.clamp_(min=eps2).mul_(min(group["lr"], step**-0.5))))
 
 

@@ -17,6 +17,7 @@ from dualml_torch.layers import (
     dense,
     dropout,
     embedding,
+    gated,
     masks,
     merge,
     normalization,
@@ -40,6 +41,7 @@ _FAMILIES = (
     normalization,
     recurrent,
     pooling,
+    gated,
 )
 
 

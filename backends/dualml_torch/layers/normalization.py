@@ -31,19 +31,21 @@ class BiasedBatchNorm(AnyBatchNorm):
         """Normalise, and move the running values in training."""
         if not self.training:
             return super().forward(input)
+        running_mean, running_variance, new = self.running_mean, self.running_var, self.momentum
+        assert running_mean is not None, "made with track_running_stats"
+        assert running_variance is not None, "made with track_running_stats"
+        assert new is not None, "made with a momentum"
         count = input.numel() // input.shape[1]
-        mean, variance = torch.zeros_like(self.running_mean), torch.zeros_like(self.running_var)
-        # A momentum of 1 leaves the batch's own values in them: its mean and its unbiased variance.
+        mean, variance = torch.zeros_like(running_mean), torch.zeros_like(running_variance)
+        # With a momentum of 1 they become the batch's own mean and unbiased variance, which one value has not.
         kept = (mean, variance) if count > 1 else (None, None)
         result = torch.batch_norm(
-            input, self.weight, self.bias, *kept, True, 1.0, self.eps, torch.backends.cudnn.enabled
+            input, self.weight, self.bias, kept[0], kept[1], True, 1.0, self.eps, torch.backends.cudnn.enabled
         )
-        if count == 1:
-            mean = input.detach().reshape(-1)
         with torch.no_grad():
-            self.running_mean.mul_(1.0 - self.momentum).add_(mean, alpha=self.momentum)
-            self.running_var.mul_(1.0 - self.momentum).add_(variance * ((count - 1) / count), alpha=self.momentum)
-            self.num_batches_tracked.add_(1)
+            mean = mean if count > 1 else input.reshape(-1)
+            running_mean.mul_(1.0 - new).add_(mean, alpha=new)
+            running_variance.mul_(1.0 - new).add_(variance * ((count - 1) / count), alpha=new)
         return result
 
 

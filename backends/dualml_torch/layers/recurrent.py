@@ -27,9 +27,16 @@ class OneOutput(nn.RNNBase):
         return_sequences: Whether every step's output is wanted.
         reverse: Whether it reads from the last step to the first; outputs stay where their inputs are.
         masked_output: ``zeros`` or ``previous``: the output at a step that is not read.
+        states: Number of states, the output first.
+        looped: Whether the stock module cannot run it.
     """
 
     states = 1
+    looped = False
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
 
     def __init__(
         self,
@@ -41,20 +48,20 @@ class OneOutput(nn.RNNBase):
         dtype: Any = None,
         **settings: Any,
     ) -> None:
-        super().__init__(*sizes, batch_first=True, device=device, dtype=dtype, **settings)
+        super().__init__(*sizes, batch_first=True, device=device, dtype=dtype, **settings)  # type: ignore[arg-type, misc]
         self.return_sequences = return_sequences
         self.reverse = reverse
         self.masked_output = masked_output
 
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override] # noqa: A002
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: A002
         """Steps ``(examples, time, units)`` or the last state ``(examples, units)``.
 
         Args:
             input: Shape ``(examples, time, features)``.
             mask: Shape ``(examples, time)``; a step is read where it is above 0.5.
         """
-        if mask is not None:
-            return self.loop(input, mask > 0.5)
+        if mask is not None or self.looped:
+            return self.loop(input, None if mask is None else mask > 0.5)
         steps = self.every_step(input.flip(1) if self.reverse else input)
         if not self.return_sequences:
             return steps[:, -1]
@@ -97,7 +104,7 @@ class OneOutput(nn.RNNBase):
         return functional.linear(h, self.weight_hh_l0, self.biases()[1])
 
 
-class SimpleRnn(OneOutput, nn.RNN):
+class SimpleRnn(OneOutput, nn.RNN):  # type: ignore[misc] # another forward
     """``torch.nn.RNN`` with one output."""
 
     def step(self, gates: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -105,7 +112,7 @@ class SimpleRnn(OneOutput, nn.RNN):
         return (torch.relu(total) if self.nonlinearity == "relu" else torch.tanh(total),)
 
 
-class Lstm(OneOutput, nn.LSTM):
+class Lstm(OneOutput, nn.LSTM):  # type: ignore[misc]
     """``torch.nn.LSTM`` with one output."""
 
     states = 2
@@ -116,7 +123,7 @@ class Lstm(OneOutput, nn.LSTM):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
-class Gru(OneOutput, nn.GRU):
+class Gru(OneOutput, nn.GRU):  # type: ignore[misc]
     """``torch.nn.GRU`` with one output."""
 
     def step(self, gates: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -129,7 +136,7 @@ class Gru(OneOutput, nn.GRU):
 class StackedGru(Gru):
     """``torch.nn.GRU`` with both biases in one parameter, as in Keras.
 
-    Why not stock: an optimizer or clipping that looks at a parameter as a whole sees one where the stock module has two.
+    Why not stock: an optimizer or clipping that looks at a parameter as a whole sees one, the stock module has two.
 
     Attributes:
         bias_ih_l0: Shape ``(2, 3 units)``: what is added to the input's part, and to the state's.
@@ -151,12 +158,7 @@ class StackedGru(Gru):
 class ResetBeforeGru(Gru):
     """A GRU whose reset gate acts before the product with the state's kernel, which ``torch.nn.GRU`` cannot."""
 
-    def every_step(self, input: Tensor) -> Tensor:  # noqa: A002
-        raise NotImplementedError
-
-    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override] # noqa: A002
-        """As the base class."""
-        return self.loop(input, None if mask is None else mask > 0.5)
+    looped = True
 
     def step(self, gates: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         (h,), units = states, self.hidden_size
@@ -188,7 +190,7 @@ def _module(kind: type[nn.RNNBase], node: Node, placement: Placement, **more: An
     if settings.bias == "single":
         fixed = cast("nn.Parameter", module.bias_hh_l0)
         nn.init.zeros_(fixed)
-        fixed.requires_grad_(requires_grad=False)
+        fixed.requires_grad = False
     return module
 
 
@@ -224,8 +226,6 @@ def _gru_role(attribute: str, *, kernel: bool) -> Role:
         return _swapped(array.T if kernel else array)
 
     return Role(attribute, to_native, to_neutral)
-
-
 
 
 LAYERS: Mapping[str, Make] = {"simple_rnn": simple_rnn, "lstm": lstm, "gru": gru}

@@ -15,6 +15,7 @@ from dualml.reference.layers import (
     dense,
     dropout,
     embedding,
+    gated,
     masks,
     merge,
     normalization,
@@ -39,6 +40,7 @@ OPERATIONS: Mapping[str, Operation] = {
     **attention.OPERATIONS,
     **normalization.OPERATIONS,
     **pooling.OPERATIONS,
+    **gated.OPERATIONS,
 }
 """Every operation, by ``Node.operation``."""
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dualml.reference import ops
 from dualml.reference.layers.base import Call, Operation
+from dualml.reference.layers.dropout import mask_of
 from dualml.reference.layers.formula import Formula
 from dualml.reference.trace import Traced
 from dualml.spec.layers.positions import waves
@@ -90,9 +91,7 @@ def _kept(call: Call) -> NDArray[np.float64] | None:
     """What the weights are multiplied by in training, ``(examples, heads, queries, keys)``."""
     if not call.training or call.node.random_mask is None:
         return None
-    if call.mask is None:
-        raise ValueError(f"node {call.node.name!r}: attention with dropout needs a mask in training; pass mask=")
-    return np.asarray(call.mask / (1.0 - call.node.settings.rate))
+    return np.asarray(mask_of(call) / (1.0 - call.node.settings.rate))
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -120,6 +120,7 @@ def _new_running(
         ValueError: The unbiased variance of one value was asked for.
     """
     settings = call.node.settings
+    momentum = float(settings.momentum)
     if settings.frozen:
         return {"running_mean": running_mean, "running_variance": running_variance}
     mean, variance = (ops.reshape(item, running_mean.shape) for item in _moments(x, _positions(x)))
@@ -130,7 +131,7 @@ def _new_running(
         variance = variance * (count / (count - 1))
 
     def average(old: Traced, new: Traced) -> Traced:
-        return old * settings.momentum + new * (1.0 - settings.momentum)
+        return old * momentum + new * (1.0 - momentum)
 
     return {"running_mean": average(running_mean, mean), "running_variance": average(running_variance, variance)}
 

@@ -31,7 +31,7 @@ def average_pool(call: Call, x: Traced) -> Traced:
     """``y = sum / m`` of each window; padding is 0."""
     windows, axes = _windows(call, x, 0.0)
     divisors = call.node.settings.windows(call.node.input_shapes[0]).divisors
-    return ops.sum(windows, axes) / divisors[..., None]
+    return ops.divide(ops.sum(windows, axes), divisors[..., None])
 
 
 def average_by_axis(call: Call, x: Traced) -> Traced:
@@ -50,7 +50,7 @@ def average_scaled(call: Call, x: Traced) -> Traced:
     """The same, as the mean of padding and all, put right by a factor."""
     windows, axes = _windows(call, x, 0.0)
     plan = call.node.settings.windows(call.node.input_shapes[0])
-    return ops.mean(windows, axes) * (math.prod(plan.sizes) / plan.divisors)[..., None]
+    return ops.multiply(ops.mean(windows, axes), (math.prod(plan.sizes) / plan.divisors)[..., None])
 
 
 def _regions(call: Call, x: Traced) -> list[Traced]:

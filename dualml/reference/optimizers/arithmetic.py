@@ -201,4 +201,4 @@ def _steepest(coefficients: Any, largest: float) -> float:
     places = [0.0, largest**2]
     if c and 0.0 < -3.0 * b / (10.0 * c) < largest**2:
         places.append(-3.0 * b / (10.0 * c))
-    return max(abs(a + 3.0 * b * square + 5.0 * c * square**2) for square in places)
+    return float(max(abs(a + 3.0 * b * square + 5.0 * c * square**2) for square in places))

@@ -35,7 +35,7 @@ class GateUniform(InitializerBase):
 class UnitForgetBias(InitializerBase):
     """1 for the forget gate of an LSTM, 0 for the others (Jozefowicz et al., ICML 2015, section 2.2).
 
-    ``keras.layers.LSTM(unit_forget_bias=True)``: the second quarter of ``(4 units,)``, gates input, forget, cell, output.
+    ``keras.layers.LSTM(unit_forget_bias=True)``: the second quarter of ``(4 units,)``.
     """
 
     kind = "unit_forget_bias"

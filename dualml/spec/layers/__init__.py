@@ -27,10 +27,28 @@ from dualml.spec.layers.convolution import (
     SeparableConv2d,
 )
 from dualml.spec.layers.dense import Dense
-from dualml.spec.layers.dropout import Dropout
+from dualml.spec.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    SpatialDropout,
+    StochasticDepth,
+)
 from dualml.spec.layers.embedding import Embedding, PositionEmbedding, PositionEncoding, TiedDense
+from dualml.spec.layers.gated import (
+    Glu,
+    Prelu,
+    SqueezeExcite,
+)
 from dualml.spec.layers.masks import PaddingMask
-from dualml.spec.layers.merge import Add, Concat, Multiply
+from dualml.spec.layers.merge import (
+    Add,
+    Average,
+    Concat,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+)
 from dualml.spec.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm
 from dualml.spec.layers.pooling import (
     AdaptiveAveragePool1d,
@@ -49,7 +67,18 @@ from dualml.spec.layers.pooling import (
     MaxPool3d,
 )
 from dualml.spec.layers.recurrent import Gru, Lstm, Recurrent, SimpleRnn
-from dualml.spec.layers.shape import Flatten, Reshape
+from dualml.spec.layers.resize import (
+    Resize,
+)
+from dualml.spec.layers.shape import (
+    Crop,
+    Flatten,
+    Pad,
+    Permute,
+    Reshape,
+    Select,
+    Slice,
+)
 from dualml.spec.layers.structure import Block, Group, Repeat, Residual, Shared
 from dualml.spec.layers.transformer import FeedForward, TransformerDecoder, TransformerEncoder
 from dualml.spec.layers.transposed import ConvTranspose1d, ConvTranspose2d
@@ -98,6 +127,21 @@ LAYERS: tuple[type[Layer], ...] = (
     AdaptiveMaxPool3d,
     GlobalAveragePool,
     GlobalMaxPool,
+    Permute,
+    Pad,
+    Crop,
+    Slice,
+    Select,
+    Resize,
+    Subtract,
+    Average,
+    Maximum,
+    Minimum,
+    SpatialDropout,
+    StochasticDepth,
+    AlphaDropout,
+    Glu,
+    Prelu,
 )
 """Every layer that is one operation, in the order of the documentation."""
 
@@ -113,6 +157,7 @@ STRUCTURE: tuple[type[Layer], ...] = (
     FeedForward,
     TransformerEncoder,
     TransformerDecoder,
+    SqueezeExcite,
 )
 """Layers made of other layers."""
 
@@ -135,8 +180,10 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
     "Add",
+    "AlphaDropout",
     "AnyLayer",
     "Attention",
+    "Average",
     "AveragePool1d",
     "AveragePool2d",
     "AveragePool3d",
@@ -151,6 +198,7 @@ __all__ = [
     "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "Crop",
     "Dense",
     "DepthwiseConv1d",
     "DepthwiseConv2d",
@@ -160,6 +208,7 @@ __all__ = [
     "Flatten",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "Glu",
     "Group",
     "GroupNorm",
     "Gru",
@@ -171,23 +220,35 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "Maximum",
+    "Minimum",
     "Multiply",
+    "Pad",
     "PaddingMask",
     "ParameterShape",
+    "Permute",
     "PositionEmbedding",
     "PositionEncoding",
     "PositiveInt",
+    "Prelu",
     "Recurrent",
     "Repeat",
     "Reshape",
     "Residual",
+    "Resize",
     "RmsNorm",
     "Rotary",
+    "Select",
     "SeparableConv1d",
     "SeparableConv2d",
     "Shape",
     "Shared",
     "SimpleRnn",
+    "Slice",
+    "SpatialDropout",
+    "SqueezeExcite",
+    "StochasticDepth",
+    "Subtract",
     "TiedDense",
     "TransformerDecoder",
     "TransformerEncoder",

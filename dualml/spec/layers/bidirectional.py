@@ -31,7 +31,7 @@ class Bidirectional(Composite):
     @field_validator("layer")
     @classmethod
     def _zeros_where_masked(cls, layer: Recurrent) -> Recurrent:
-        """Masked outputs are zeros if nothing is said, in both frameworks: Keras' wrapper changes its layers' default."""
+        """Masked outputs are zeros if nothing is said, in Keras too: its wrapper changes the layers' default."""
         if layer.name is not None or layer.inputs is not None or layer.reverse:
             raise ValueError("name and inputs belong to bidirectional itself, and reverse to neither; remove them here")
         return layer if layer.masked_output else layer.model_copy(update={"masked_output": "zeros"})

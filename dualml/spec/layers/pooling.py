@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from dualml.spec.layers.base import Layer, Shape
-from dualml.spec.layers.sliding import Padding, Pairs, Sizes, amounts, check_rank, per_axis, same_padding, span
+from dualml.spec.layers.sliding import Amounts, Pairs, Sizes, amounts, check_rank, per_axis, same_padding, span
+
+PoolPadding: TypeAlias = Literal["valid", "same", "symmetric"] | Amounts
+"""What a convolution may be padded with, but for ``causal``."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,10 @@ class _Pooling(Layer):
     """Size of the window: one number, or one for each spatial axis."""
     stride: Sizes | None = None
     """Steps between windows; left out, ``size``, so that windows do not overlap."""
-    padding: Padding = "valid"
-    """What is put around the input: ``valid`` nothing; ``same`` so much that ``ceil(n / stride)`` windows fit, an odd one
-    at the end, as Keras does; ``symmetric`` ``dilation (size // 2)`` on both sides, as PyTorch users write; or amounts:
-    one number, or for each axis a number or ``[before, after]``."""
+    padding: PoolPadding = "valid"
+    """What is put around the input: ``valid`` nothing; ``same`` so much that ``ceil(n / stride)`` windows fit, an odd
+    one at the end, as Keras does; ``symmetric`` ``dilation (size // 2)`` on both sides, as PyTorch users write; or
+    amounts: one number, or for each axis a number or ``[before, after]``."""
     ceil_mode: bool = False
     """Whether values that are left over at the end get a window of their own (PyTorch's ``ceil_mode``)."""
 
@@ -323,7 +326,7 @@ class AdaptiveAveragePool3d(AdaptiveAveragePooling):
 
 
 class AdaptiveMaxPooling(_Adaptive):
-    """The largest value of each of the windows of ``AdaptiveAveragePooling``; of equal ones the first gets the gradient.
+    """The largest value of each window of ``AdaptiveAveragePooling``; of equal ones the first gets the gradient.
 
     Differs from ``keras.layers.AdaptiveMaxPooling2D`` where values tie: it takes the columns first, so that its first
     value is not the first one in row-major order.

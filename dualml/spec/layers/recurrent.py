@@ -118,7 +118,7 @@ class Lstm(Recurrent):
 
 
 class Gru(Recurrent):
-    """Gated recurrent unit (Cho et al., arXiv:1406.1078), with gates ``z`` (update), ``r`` (reset) and a candidate ``n``.
+    """Gated recurrent unit (Cho et al., arXiv:1406.1078): gates ``z`` (update) and ``r`` (reset), candidate ``n``.
 
     With ``x_t K + b = [x_z, x_r, x_n]`` and ``h_{t-1} R + b' = [h_z, h_r, h_n]``, ``s`` the sigmoid::
 
@@ -134,11 +134,11 @@ class Gru(Recurrent):
     gates = 3
 
     reset_after: bool | None = None
-    """Whether the reset gate acts after the product with ``R`` (both frameworks' default), or before, as in the paper."""
+    """Whether the reset gate acts after the product with ``R`` (both frameworks' default) or before it (the paper)."""
     bias: Literal["none", "single", "double", "stacked"] | None = None
-    """``b`` alone; ``b`` and ``b'`` as two parameters, as in PyTorch; or stacked in one of shape ``(2, 3 units)``, as in
-    Keras, which matters where an optimizer or clipping looks at a parameter as a whole. With ``reset_after: false``
-    it is ``single`` if left out, as in Keras."""
+    """``b`` alone; ``b`` and ``b'`` as two parameters, as in PyTorch; or stacked in one of shape ``(2, 3 units)``, as
+    in Keras, which matters where an optimizer or clipping looks at a parameter as a whole. With
+    ``reset_after: false`` it is ``single`` if left out, as in Keras."""
 
     @model_validator(mode="after")
     def _biases_of_the_paper(self) -> Gru:

@@ -51,7 +51,7 @@ class FeedForward(Composite):
         }
         up = Dense(self.hidden, name="up", inputs="input", **common)
         down = Dense(self.units or inputs[0][-1], name="down", **common)
-        thin = (Dropout(self.rate, name="dropout"),) if self.rate else ()
+        thin = (Dropout(self.rate, name="hidden_dropout"),) if self.rate else ()
         if not self.gated:
             return up.model_copy(update={"activation": self.activation}), *thin, down
         gate = Dense(self.hidden, name="gate", inputs="input", activation=self.activation, **common)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ class Moments(Optimizer):
     ``m <- b1 m + (1 - b1) g``; ``c1 = 1 - b1^t``, ``c2 = 1 - b2^t``.
     """
 
-    memory = ("first_moment", "second_moment")
+    memory: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
 
     beta1: float | None = Field(default=None, ge=0, lt=1)
     """``b1``, decay of the first moment."""

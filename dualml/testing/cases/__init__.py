@@ -16,6 +16,7 @@ from dualml.testing.cases import (
     dense,
     dropout,
     embedding,
+    gated,
     graphs,
     losses,
     masks,
@@ -44,6 +45,7 @@ LAYER_CASES: tuple[Case, ...] = (
     *normalization.CASES,
     *recurrent.CASES,
     *pooling.CASES,
+    *gated.CASES,
 )
 """Each layer with its settings."""
 

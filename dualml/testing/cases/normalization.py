@@ -41,9 +41,9 @@ CASES: tuple[Case, ...] = (
         (4,),
         [
             Dense(units=3, bias=False),
-            BatchNorm(),
+            BatchNorm(epsilon=0.13),
             Dense(units=3, activation=Tanh(), bias=False),
-            BatchNorm(variance="biased", momentum=0.75),
+            BatchNorm(variance="biased", momentum=0.75, epsilon=0.27),
             Dense(units=2),
         ],
         examples=6,

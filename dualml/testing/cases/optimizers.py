@@ -32,6 +32,11 @@ _Settings: TypeAlias = dict[str, Any]
 _COUPLED: _Settings = {"weight_decay": 0.03, "decay": "coupled"}
 _DECOUPLED: _Settings = {"weight_decay": 0.03, "decay": "decoupled"}
 _DECAYS: tuple[tuple[str, _Settings], ...] = (("", {}), ("-coupled", _COUPLED), ("-decoupled", _DECOUPLED))
+_MEMORIES: tuple[tuple[str, _Settings], ...] = (
+    ("", {}),
+    ("-momentum", {"momentum": 0.7, "lr_in_momentum": False}),
+    ("-momentum-lr-inside", {"momentum": 0.7, "lr_in_momentum": True}),
+)
 _FAST: _Settings = {"beta1": 0.7, "beta2": 0.9, "epsilon": 1e-3}
 """A large epsilon and fast betas: each of them matters from the first update."""
 
@@ -73,11 +78,7 @@ def _adaptive() -> list[Update]:
             under: _Settings = {"epsilon": 1e-3, "epsilon_placement": placement, **decay}
             rows.append(update(f"adagrad-{placement}{suffix}", Adagrad(initial_accumulator=0.3, lr_decay=0.2, **under)))
             for centered in (False, True):
-                for memory, momentum in (
-                    ("", {}),
-                    ("-momentum", {"momentum": 0.7, "lr_in_momentum": False}),
-                    ("-momentum-lr-inside", {"momentum": 0.7, "lr_in_momentum": True}),
-                ):
+                for memory, momentum in _MEMORIES:
                     name = f"rmsprop-{placement}{'-centered' if centered else ''}{memory}{suffix}"
                     if not decay or (centered and memory):
                         rows.append(update(name, RMSprop(rho=0.7, centered=centered, **momentum, **under)))

@@ -47,7 +47,10 @@ AVERAGE_CASES: tuple[Case, ...] = (
     Case("average-pool2d-counted", (4, 3, 1), [AveragePool2d(3, stride=1, padding=1), _HEAD], **values()),
     Case("average-pool2d-same-counted", (4, 3, 1), [AveragePool2d(3, stride=2, padding="same"), _HEAD], **values()),
     Case(
-        "average-pool2d-same", (4, 5, 1), [AveragePool2d(3, stride=2, padding="same"), _HEAD], **values(conventions="keras")
+        "average-pool2d-same",
+        (4, 5, 1),
+        [AveragePool2d(3, stride=2, padding="same"), _HEAD],
+        **values(conventions="keras"),
     ),
     Case(
         "average-pool2d-symmetric",
@@ -69,9 +72,7 @@ AVERAGE_CASES: tuple[Case, ...] = (
         **values(),
     ),
     Case("average-pool3d", (2, 4, 3, 1), [AveragePool3d((1, 2, 2)), _HEAD], **values()),
-    Case(
-        "average-pool3d-same", (2, 3, 3, 1), [AveragePool3d(2, padding="same"), _HEAD], **values(conventions="keras")
-    ),
+    Case("average-pool3d-same", (2, 3, 3, 1), [AveragePool3d(2, padding="same"), _HEAD], **values(conventions="keras")),
 )
 
 REGION_CASES: tuple[Case, ...] = (

@@ -48,7 +48,9 @@ CASES: tuple[Case, ...] = (
         Lstm(1),
         conventions="keras",
     ),
-    _masked("lstm-masked-last-zeros", Lstm(2, inputs="values", mask="kept", masked_output="zeros"), conventions="keras"),
+    _masked(
+        "lstm-masked-last-zeros", Lstm(2, inputs="values", mask="kept", masked_output="zeros"), conventions="keras"
+    ),
     _case("gru-torch", Gru(2, return_sequences=True)),
     _case("gru-keras", Gru(2, return_sequences=True), conventions="keras"),
     _case("gru-keras-reverse", Gru(2, reverse=True), conventions="keras"),

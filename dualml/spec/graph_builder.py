@@ -299,6 +299,11 @@ class _Builder:
                 raise ValueError(
                     f"{owner.name!r} keeps running statistics, which two inputs cannot share; give each its own layer"
                 )
+            if owner.random_mask is not None:
+                raise ValueError(
+                    f"{owner.name!r} drops values inside at random, and two uses of one layer cannot have a mask each; "
+                    "set its rate to 0 (attention_rate of a transformer block), or give each its own layer"
+                )
             if [item.shape for item in owner.parameters] != [item.shape for item in (*parameters, *tied)]:
                 raise ValueError(
                     f"it shares the parameters of {owner.name!r}, whose input has shape {list(owner.input_shapes[0])}; "

@@ -8,15 +8,15 @@ judged node by node, so a part's ``rho`` holds no error of another part.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dualml import reference, registry
 from dualml.parity.judge import judgement
-from dualml.protocol import Array, Arrays, Backend, Network
+from dualml.protocol import Array, Arrays, Backend, Gradients, Network
 from dualml.spec.base import Keyed
 from dualml.spec.graph import Node, Precision
 from dualml.spec.layers import Layer
@@ -81,104 +81,116 @@ def subjects(case: Case) -> frozenset[Part]:
         return frozenset(by_group["regularizer"])
     if case in LOSS_CASES:
         return frozenset(by_group["loss"])
-    return frozenset(named_parts(case) - _SCAFFOLD or by_group.get("activation", ()) or {_DENSE})
+    return frozenset(named_parts(case) - _SCAFFOLD or by_group.get("activation", set()) or {_DENSE})
 
 
 # ------------------------------------------------------------------ one pass
 
 
-@dataclass
+class _Charges(dict[Part, float]):
+    """The largest number that was charged to each part."""
+
+    def charge(self, to: Iterable[Part], rho: float) -> None:
+        """Note a number for some parts."""
+        for part in to:
+            self[part] = max(self.get(part, 0.0), rho)
+
+
+@dataclass(frozen=True)
 class Rhos:
-    """The largest ``rho`` of each part, one dictionary for each direction."""
+    """The largest ``rho`` of each part, one mapping for each direction.
 
-    forward: dict[Part, float] = field(default_factory=dict)
-    """Values of nodes, new buffers, losses and predictions."""
-    backward: dict[Part, float] = field(default_factory=dict)
-    """Gradients for nodes' inputs and for parameters."""
+    Attributes:
+        forward: Of values of nodes, new buffers, losses and predictions.
+        backward: Of gradients for nodes' inputs and for parameters.
+    """
 
-    def of_model(self) -> tuple[float, float]:
-        """The largest of all parts, forward and backward."""
-        return max(self.forward.values(), default=0.0), max(self.backward.values(), default=0.0)
-
-
-def _charge(found: dict[Part, float], charged: frozenset[Part] | set[Part], rho: float) -> None:
-    for part in charged:
-        found[part] = max(found.get(part, 0.0), rho)
+    forward: Mapping[Part, float]
+    backward: Mapping[Part, float]
 
 
 def network_rhos(network: Network, case: Case, precision: Precision) -> Rhos:
-    """Judge a forward pass in either mode, a forward and backward pass in training mode, losses and predictions.
+    """Judge forward passes in both modes, a forward and backward pass in training mode, losses and predictions.
+
+    A layer that the graph holds as others has the largest figures of the whole model.
 
     Args:
         network: Built from the case in that precision, with the case's weights.
         case: The row.
         precision: Its number format.
     """
-    graph, weights, batch = case.graph(precision), case.weights(precision), case.batch(precision)
-    masks, unit = case.masks(), reference.unit_roundoff(precision)
-    given = graph.named_inputs(batch.inputs)
-    losses = {output: Part("loss", term.loss.kind) for output, term in _terms(case)}
-    found = Rhos()
-    got = network.gradients(batch, case.objective, masks=masks, taps=graph.names)
-    passes: list[tuple[bool, Arrays]] = [(True, got.values)]
-    passes += [
-        (training, network.forward(batch.inputs, training=training, masks=masks, taps=graph.names))
-        for training in (False, True)
-    ]
-    for training, values in passes:
-        judged = oracle.composed(graph, weights, {**values, **given}, masks if training else None, training=training)
-        for node in graph.nodes:
-            must = judged[node.name]
-            rho = judgement(values[node.name], must.value, must.bound).rho
-            _charge(found.forward, {part_of(node)}, rho)
+    graph, batch = case.graph(precision), case.batch(precision)
+    got = network.gradients(batch, case.objective, masks=case.masks(), taps=graph.names)
+    forward, backward = _Charges(), _Charges()
+    _judge_values(forward, got.values, case, precision, training=True)
+    for training in (True, False):
+        values = network.forward(batch.inputs, training=training, masks=case.masks(), taps=graph.names)
+        _judge_values(forward, values, case, precision, training=training)
+    _judge_losses(forward, network, got, case, precision)
+    _judge_gradients(forward, backward, got, case, precision)
+    for charges in (forward, backward):
+        whole = max(charges.values(), default=0.0)
+        charges.update(dict.fromkeys(named_parts(case) - set(charges), whole))
+    return Rhos(forward, backward)
 
+
+def _judge_values(charges: _Charges, values: Arrays, case: Case, precision: Precision, *, training: bool) -> None:
+    """Every node's value, given those of its inputs."""
+    graph = case.graph(precision)
+    known = {**values, **graph.named_inputs(case.inputs(precision))}
+    masks = case.masks() if training else None
+    for name, must in oracle.composed(graph, case.weights(precision), known, masks, training=training).items():
+        charges.charge({part_of(graph.by_name[name])}, judgement(values[name], must.value, must.bound).rho)
+
+
+def _judge_losses(charges: _Charges, network: Network, got: Gradients, case: Case, precision: Precision) -> None:
+    """The objective for the outputs, and predictions."""
+    graph, inputs = case.graph(precision), case.inputs(precision)
+    unit, losses = reference.unit_roundoff(precision), _losses(case)
     scored, bounds = objective_and_bound(case, precision, got.values, None)
-    for recorded, right, bound in (
-        (got.example_losses, scored.examples, bounds.examples),
-        (np.array(got.loss), np.array(scored.value), np.array(bounds.value)),
-    ):
-        _charge(found.forward, set(losses.values()), judgement(recorded, right, bound).rho)
-    outputs = network.forward(batch.inputs, taps=graph.outputs)
+    charges.charge(losses.values(), judgement(got.example_losses, scored.examples, bounds.examples).rho)
+    of_value = judgement(np.array(got.loss), np.array(scored.value), np.array(bounds.value)).rho
+    charges.charge((*losses.values(), *(Part("regularizer", item.kind) for item in case.regularizers)), of_value)
+    outputs = network.forward(inputs, taps=graph.outputs)
     for name, part in losses.items():
-        kind, output = graph.predictions[name], outputs[name]
-        right, bound = reference.predictions(kind, output), reference.predictions_bound(kind, output, unit)
-        _charge(found.forward, {part}, judgement(network.predict(batch.inputs, output=name), right, bound).rho)
+        kind = graph.predictions[name]
+        right = reference.predictions(kind, outputs[name])
+        bound = reference.predictions_bound(kind, outputs[name], unit)
+        charges.charge({part}, judgement(network.predict(inputs, output=name), right, bound).rho)
 
-    must = reference.local_gradients(graph, weights, batch, case.objective, got, masks=masks, unit=unit)
+
+def _judge_gradients(forward: _Charges, backward: _Charges, got: Gradients, case: Case, precision: Precision) -> None:
+    """What each node passes on, given what it was given: to whoever uses a value, to whoever holds a parameter."""
+    graph, weights, unit = case.graph(precision), case.weights(precision), reference.unit_roundoff(precision)
+    must = reference.local_gradients(
+        graph, weights, case.batch(precision), case.objective, got, masks=case.masks(), unit=unit
+    )
     users: dict[str, set[Part]] = {name: set() for name in graph.names}
-    owners: dict[str, set[Part]] = {item.name: set() for item in graph.parameters}
+    holders: dict[str, set[Part]] = {item.name: set() for item in graph.weights}
     for node in graph.nodes:
         for name in node.inputs:
             users[name].add(part_of(node))
-        for item in node.parameters:
-            owners[item.name].add(part_of(node))
-        for buffer in node.buffers:
-            if buffer.name in must.buffers:
-                rho = judgement(
-                    got.buffers[buffer.name], must.buffers[buffer.name], must.buffer_bounds[buffer.name]
-                ).rho
-                _charge(found.forward, {part_of(node)}, rho)
-    for name, part in losses.items():
+        for item in node.weights:
+            holders[item.name].add(part_of(node))
+    for name, part in _losses(case).items():
         users[name].add(part)
-    for item in case.regularizers:
-        for name in owners:
-            if item.applies(name):
-                owners[name].add(Part("regularizer", item.kind))
-    for name, value in must.values.items():
-        _charge(found.backward, users[name], judgement(got.values_gradients[name], value, must.value_bounds[name]).rho)
-    for name, value in must.parameters.items():
-        _charge(found.backward, owners[name], judgement(got.parameters[name], value, must.parameter_bounds[name]).rho)
-    whole = found.of_model()
-    for part in named_parts(case) - set(found.forward):  # those that the graph holds as other layers
-        _charge(found.forward, {part}, whole[0])
-        _charge(found.backward, {part}, whole[1])
-    for item in case.regularizers:
-        _charge(found.forward, {Part("regularizer", item.kind)}, found.forward[next(iter(losses.values()))])
-    return found
+    for penalty in case.regularizers:
+        for name in must.parameters:
+            if penalty.applies(name):
+                holders[name].add(Part("regularizer", penalty.kind))
+    for name, right in must.values.items():
+        rho = judgement(got.values_gradients[name], right, must.value_bounds[name]).rho
+        backward.charge(users[name], rho)
+    for name, right in must.parameters.items():
+        backward.charge(holders[name], judgement(got.parameters[name], right, must.parameter_bounds[name]).rho)
+    for name, right in must.buffers.items():
+        forward.charge(holders[name], judgement(got.buffers[name], right, must.buffer_bounds[name]).rho)
 
 
-def _terms(case: Case) -> Iterator[tuple[str, Any]]:
-    return zip(case.graph().outputs, case.objective.terms, strict=True)
+def _losses(case: Case) -> dict[str, Part]:
+    """The loss of each output node."""
+    terms = zip(case.graph().outputs, case.objective.terms, strict=True)
+    return {output: Part("loss", term.loss.kind) for output, term in terms}
 
 
 # ------------------------------------------------------------------ central differences

@@ -475,3 +475,13 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         graph([{"attention": 2, "inputs": "x"}], x=[8])
     with pytest.raises(SpecError, match="at most 2 inputs, got 3"):
         graph([{"attention": 2, "inputs": ["x", "x", "x"]}], x=[5, 8])
+
+
+def test_shared_attention_shares_everything_but_a_dropout_mask() -> None:
+    def graph(rate: float) -> Any:
+        layers = [{"attention": {"heads": 2, "rate": rate}, "name": "a"}, {"shared": "a"}]
+        return Spec(model={"input": [3, 4], "layers": layers}, loss="mse", optimizer="adam").resolved.graph
+
+    assert len(graph(0.0).parameters) == 8
+    with pytest.raises(SpecError, match="'a' drops values inside at random, and two uses of one layer cannot"):
+        graph(0.1)

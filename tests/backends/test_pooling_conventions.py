@@ -142,12 +142,24 @@ def test_ties_of_a_global_maximum_follow_the_convention() -> None:
 
 def test_stock_adaptive_max_takes_columns_first() -> None:
     """Why ``WindowMax`` stands in for it."""
-    inputs, upstream = np.array([[0.0, 1.0], [1.0, 0.0]]).reshape(1, 2, 2, 1), np.ones((1, 1, 1, 1))
-    _, stock = keras_layer(KL.AdaptiveMaxPooling2D(1, dtype="float64"), inputs, upstream)
-    assert stock[0, 1, 0, 0] == 1.0, "the stock one has become row-major: it will do"
+    inputs = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]).reshape(1, 3, 3, 1)
+    upstream = np.array([[1.0, 0.0], [0.0, 0.0]]).reshape(1, 2, 2, 1)
+    _, stock = keras_layer(KL.AdaptiveMaxPooling2D(2, dtype="float64"), inputs, upstream)
+    assert stock[0, 1, 0, 0] == 1.0, "the stock one has become row-major: it may do"
     for side in BACKENDS:
-        got = passed(side, AdaptiveMaxPool2d(1), (2, 2, 1), "torch", inputs)
-        assert got.gradient[0, 0, 1, 0] == got.upstream.item()
+        got = passed(side, AdaptiveMaxPool2d(2), (3, 3, 1), "torch", inputs)
+        above = got.upstream[0, :, :, 0]
+        assert got.gradient[0, 0, 1, 0] == pytest.approx(above[0, 0] + above[0, 1], rel=1e-15)
+        assert got.gradient[0, 1, 0, 0] == above[1, 0]
+
+
+def test_max_pooling_to_one_value_has_a_gradient_that_was_written() -> None:
+    """The stock Keras layer's is uninitialised memory in some calls; many calls, so that one of them would show it."""
+    inputs = np.random.default_rng(0).standard_normal((1, 2, 2, 1))
+    layer = AdaptiveMaxPool2d(1)
+    wanted = passed("torch", layer, (2, 2, 1), "torch", inputs).gradient
+    for _ in range(40):
+        assert np.abs(passed("tensorflow", layer, (2, 2, 1), "keras", inputs).gradient - wanted).max() <= 1e-15
 
 
 # ------------------------------------------------------------------ padding and counting

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -11,8 +12,28 @@ from pathlib import Path
 import pytest
 
 import dualml
+from dualml import protocol
+from dualml.spec.activations import ACTIVATIONS
+from dualml.spec.initializers import INITIALIZERS
+from dualml.spec.layers import LAYERS, STRUCTURE
+from dualml.spec.losses import LOSSES
+from dualml.spec.metrics import METRICS
+from dualml.spec.optimizers import CLIPPINGS, OPTIMIZERS
+from dualml.spec.regularizers import REGULARIZERS
+from dualml.spec.schedules import SCHEDULES
 
 ROOT = Path(__file__).parents[2]
+KINDS = {
+    "layers": (*LAYERS, *STRUCTURE),
+    "activations": ACTIVATIONS,
+    "losses": LOSSES,
+    "regularizers": REGULARIZERS,
+    "optimizers": OPTIMIZERS,
+    "ways to clip": CLIPPINGS,
+    "schedules": SCHEDULES,
+    "initializers": INITIALIZERS,
+    "metrics": METRICS,
+}
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = [
     module.name
@@ -28,21 +49,102 @@ def test_examples_in_docstrings(name, monkeypatch):
     assert doctest.testmod(module).failed == 0
 
 
+def sections_of(page):
+    """Text of each section by heading."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return {part.partition("\n")[0]: part for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]}
+
+
 def test_no_section_of_the_settings_is_empty():
-    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
-    sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
-    assert len(sections) == 11
-    assert all("|---|" in section for section in sections)
-    for name in ("`global_norm`", "`source: csv`", "`function`", "`normalize`"):
+    sections = sections_of("config.md")
+    assert {"The file", "model", "Layers", "Convolution", "data", "loss", "optimizer", "metrics"} <= set(sections)
+    assert all("|---|" in section for section in sections.values())
+    text = "".join(sections.values())
+    for name in ("`source: csv`", "`function`", "`normalize`", "WeightedLoss", "BlockDefinition", "ParameterGroup"):
         assert name in text
 
 
-def test_the_full_example_of_the_settings_is_right():
+@pytest.mark.parametrize("group", KINDS)
+def test_every_part_has_its_place_among_the_settings(group):
+    headings = re.findall(r"^### (.*)$", "".join(sections_of("config.md").values()), re.MULTILINE)
+    named = [name for heading in headings for name in re.findall(r"`(\w+)`", heading)]
+    assert {kind.kind for kind in KINDS[group]} <= set(named)
+
+
+def test_a_union_of_settings_is_readable():
+    text = sections_of("config.md")["Convolution"]
+    amounts = "whole number ≥ 0, or a list with a number or a pair `[before, after]` for each axis"
+    assert f"| `padding` | `valid`, `same`, `symmetric` or `causal`, or {amounts} | `valid` |" in text
+    assert "| `kernel_size` | whole number > 0, or a list of them | required |" in text
+    norms = sections_of("config.md")["Normalization"]
+    assert "| `momentum` | number < 1 | `0.9` (torch), `0.99` (keras) |" in norms
+    assert "any value" not in "".join(sections_of("config.md").values()).replace("list of any value", "")
+
+
+def test_the_examples_of_the_settings_are_right():
+    import yaml
+
     from dualml.config import parse
 
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
-    spec = parse(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    whole, *pieces = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    spec = parse(whole)
     assert spec.graph.output_shape == (10,)
+    assert len(pieces) >= 5
+    for piece in pieces:
+        settings = yaml.safe_load(whole)
+        changes = yaml.safe_load(piece)
+        settings = {**settings, **changes}
+        if "model" in changes:
+            del settings["data"]
+            settings.pop("regularizers") if "regularizers" not in changes else None
+        if "losses" in changes:
+            del settings["loss"]
+        spec = parse(yaml.safe_dump(settings))
+        assert spec.graph.nodes
+        assert spec.objective.terms
+
+
+def test_links_within_the_settings_lead_somewhere():
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings}
+    missing = set(re.findall(r"\]\(#([^)]+)\)", text)) - anchors
+    assert not missing
+
+
+def test_the_layer_that_is_shown_is_the_repository_s():
+    text = (ROOT / "docs" / "adding-a-layer.md").read_text(encoding="utf-8")
+    quotes = re.findall(r"^`([\w/.]+)`:\n\n```python\n(.*?)```", text, re.MULTILINE | re.DOTALL)
+    assert len(quotes) >= 7
+    for path, quoted in quotes:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        for piece in quoted.strip("\n").split("\n\n\n"):
+            assert piece in source, f"{path} no longer holds:\n{piece}"
+
+
+def test_the_backends_page_names_every_member():
+    text = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
+    rows = {name: row for name, row in re.findall(r"^\| `(\w+)`[^|]*\| (.*) \|$", text, re.MULTILINE)}
+    for name in ("Backend", "Network", "Trainer", "Batch", "Gradients", "State", "Capabilities"):
+        kind = getattr(protocol, name)
+        members = {member for member in (*vars(kind), *inspect.get_annotations(kind)) if not member.startswith("_")}
+        members -= {"take"}
+        assert set(re.findall(r"`(\w+)", rows[name])) == members, name
+
+
+def test_the_readme_counts_what_there_is():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = {words: int(count) for count, words in re.findall(r"(\d+) ([a-z][a-z ]*[a-z])(?=[,| ])", text)}
+    for group, kinds in KINDS.items():
+        assert found[group] == len(kinds), group
+
+
+def test_the_readme_lists_every_config():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| [`")]
+    listed = {path for line in rows for path in re.findall(r"\]\(configs/([\w.]+)\)", line)}
+    assert listed == {path.name for path in (ROOT / "configs").glob("*.yaml")}
 
 
 def test_the_suite_in_the_backends_page_can_be_collected(tmp_path):

@@ -99,14 +99,16 @@ GOLDEN = {
     "variance_scaling": "44605bead4e79361",
     "orthogonal": "2bf9d284a90c1a4d",
     "sparse": "708b276a692e52dd",
+    "gate_uniform": "87d6902df99bd8d1",
+    "unit_forget_bias": "c3f6b1f9c951597b",
 }
 """BLAKE2b of the bytes (little-endian float64) of each initializer's draw: one bit off, another digest.
 
 Recorded from this implementation, whose values the tests around it hold against theory and against NumPy's own QR. They
 guard the promise that initial weights never change, on any machine: only exactly rounded operations are used.
 """
-DIGEST_SHAPES = {"identity": (5, 7), "dirac": (3, 4, 6), "sparse": (9, 8)}
-REQUIRED = {"constant": {"value": 0.1}, "sparse": {"sparsity": 0.3}}
+DIGEST_SHAPES = {"identity": (5, 7), "dirac": (3, 4, 6), "sparse": (9, 8), "unit_forget_bias": (1, 8)}
+REQUIRED = {"constant": {"value": 0.1}, "sparse": {"sparsity": 0.3}, "gate_uniform": {"gates": 2}}
 
 
 def digest(kind, conventions):
@@ -385,7 +387,7 @@ def test_random_initializers_depend_on_seed_and_path_only_where_they_draw(kind):
     shape = DIGEST_SHAPES.get(kind.kind, (4, 3))
     initializer = kind(**REQUIRED.get(kind.kind, {}))
     others = [draw(initializer, shape, seed=1), draw(initializer, shape, path="x")]
-    fixed = kind.kind in ("zeros", "ones", "constant", "identity", "dirac")
+    fixed = kind.kind in ("zeros", "ones", "constant", "identity", "dirac", "unit_forget_bias")
     assert all(np.array_equal(draw(initializer, shape), other) == fixed for other in others)
 
 

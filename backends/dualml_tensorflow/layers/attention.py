@@ -106,7 +106,7 @@ class Attention(keras.layers.Layer, Masked):  # type: ignore[misc] # keras is un
         query = self._cut(self.query(x), self.heads)
         key, value = (self._cut(layer(memory), self.kv_heads) for layer in (self.key, self.value))
         if self.rotary is not None:
-            query, key = self._turned(query), self._turned(key)
+            query, key = (self._turned(item, *self.rotary) for item in (query, key))
         groups = self.heads // self.kv_heads
         if groups > 1:
             key, value = tf.repeat(key, groups, axis=1), tf.repeat(value, groups, axis=1)
@@ -128,9 +128,8 @@ class Attention(keras.layers.Layer, Masked):  # type: ignore[misc] # keras is un
         """Heads in front of positions: ``(examples, heads, positions, size)``."""
         return tf.transpose(tf.reshape(value, (-1, value.shape[1], heads, self.size)), (0, 2, 1, 3))
 
-    def _turned(self, x: Any) -> Any:
+    def _turned(self, x: Any, base: float, placing: Placing) -> Any:
         """Pairs of numbers turned by their position; the shape of ``x``."""
-        base, placing = self.rotary
         length = x.shape[2]
         sines, cosines = (tf.constant(table, x.dtype) for table in waves(length, self.size, base))
         axis = -1 if placing == "interleaved" else -2

@@ -42,7 +42,9 @@ class WindowMax(_Windowed):
     """The largest value of each window; of equal ones the first in row-major order gets the gradient.
 
     Why not stock: ``keras.layers.MaxPooling*`` has no dilation, no padding of its own choice and in three dimensions no
-    float64; ``keras.layers.AdaptiveMaxPooling2D`` gives the gradient to another one of equal values.
+    float64; ``keras.layers.AdaptiveMaxPooling2D`` gives the gradient to another one of equal values, and where an axis
+    is pooled to a single value its gradient is memory that was never written: it also pools windows one longer than
+    the axis, and TensorFlow leaves the gradient of a max pooling without any output as it finds it (2.21, CPU).
     """
 
     def call(self, inputs: Any) -> Any:

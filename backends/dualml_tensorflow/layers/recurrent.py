@@ -19,13 +19,9 @@ from dualml_tensorflow.layers.base import Invoke, Make
 class Recurrent(keras.layers.RNN):  # type: ignore[misc] # keras is untyped
     """A layer of any cell whose outputs stay where their inputs are, and whose mask is an input like any other.
 
-    Why not stock: with ``go_backwards`` the stock layers turn the order of the outputs; and a mask that is handed to
-    them sticks to their output, where later layers and the loss read it without being asked to.
+    Why not stock: with ``go_backwards`` the stock layers turn the order of the outputs; and what is handed to them as
+    ``mask`` sticks to their output, where later layers and the loss read it without being asked to.
     """
-
-    def __init__(self, cell: Any, **settings: Any) -> None:
-        super().__init__(cell, **settings)
-        self.supports_masking = True  # it takes none and passes none on
 
     def build(self, sequences_shape: Any, kept_shape: Any = None) -> None:
         """Make the cell's variables."""
@@ -35,19 +31,15 @@ class Recurrent(keras.layers.RNN):  # type: ignore[misc] # keras is untyped
         """As the base class."""
         return super().compute_output_shape(sequences_shape)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """None."""
-        return
-
     def call(self, sequences: Any, kept: Any = None, training: bool = False) -> Any:
         """Steps ``(examples, time, units)`` or the last state ``(examples, units)``.
 
         Args:
             sequences: Shape ``(examples, time, features)``.
-            kept: Shape ``(examples, time)``; a step is read where it is above 0.5.
+            kept: Shape ``(examples, time)``; a step is not read where it is 0.
             training: Whether it is training.
         """
-        mask = None if kept is None else tf.greater(kept, 0.5)
+        mask = None if kept is None else tf.not_equal(kept, 0.0)
         outputs = super().call(sequences, mask=mask, training=training)
         return tf.reverse(outputs, [1]) if self.return_sequences and self.go_backwards else outputs
 

@@ -75,11 +75,12 @@ class Attention(Masked):
             heads = self._read_masked(query, key, value, others[-1] != 0)
         else:
             heads = self._read(query, key, value, None)
-        return self.output(heads.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        joined: Tensor = self.output(heads.transpose(1, 2).flatten(2))
+        return joined
 
     def _cut(self, value: Tensor) -> Tensor:
         """Heads in front of positions: ``(examples, heads, positions, size)``."""
-        return value.unflatten(-1, (-1, self.size)).transpose(1, 2)
+        return value.reshape(*value.shape[:-1], value.shape[-1] // self.size, self.size).transpose(1, 2)
 
     def _read_masked(self, query: Tensor, key: Tensor, value: Tensor, kept: Tensor) -> Tensor:
         """Each head's values, zeros for queries that may read no key; ``kept`` is ``(examples, keys)``."""
@@ -144,8 +145,9 @@ class Rotary(nn.Module):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (as stock modules name it)
         """Shape ``(examples, heads, length, size)``, as the input."""
         axis = -1 if self.placing == "interleaved" else -2
-        pair = (-1, 2) if self.placing == "interleaved" else (2, -1)
-        a, b = input.unflatten(-1, pair).unbind(axis)
+        half = input.shape[-1] // 2
+        pair = (half, 2) if self.placing == "interleaved" else (2, half)
+        a, b = input.reshape(*input.shape[:-1], *pair).unbind(axis)
         turned = (a * self.cosines - b * self.sines, a * self.sines + b * self.cosines)
         return torch.stack(turned, dim=axis).flatten(-2)
 
@@ -161,9 +163,11 @@ def attention(node: Node, placement: Placement) -> nn.Module:
 
     rotary = None
     if settings.rotary is not None:
-        tables = waves(shapes[0][0], size, settings.rotary.base)
-        tensors = (torch.tensor(table, dtype=placement.dtype, device=placement.device) for table in tables)
-        rotary = Rotary(*tensors, settings.rotary.placing)
+        sines, cosines = (
+            torch.tensor(table, dtype=placement.dtype, device=placement.device)
+            for table in waves(shapes[0][0], size, settings.rotary.base)
+        )
+        rotary = Rotary(sines, cosines, settings.rotary.placing)
     return Attention(
         linear("query"),
         linear("key"),

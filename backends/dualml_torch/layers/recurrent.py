@@ -58,10 +58,10 @@ class OneOutput(nn.RNNBase):
 
         Args:
             input: Shape ``(examples, time, features)``.
-            mask: Shape ``(examples, time)``; a step is read where it is above 0.5.
+            mask: Shape ``(examples, time)``; a step is not read where it is 0.
         """
         if mask is not None or self.looped:
-            return self.loop(input, None if mask is None else mask > 0.5)
+            return self.loop(input, None if mask is None else mask != 0)
         steps = self.every_step(input.flip(1) if self.reverse else input)
         if not self.return_sequences:
             return steps[:, -1]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dualml.reference import ops
 from dualml.reference.layers.base import Call, Operation
@@ -36,7 +37,8 @@ def position_embedding(call: Call, x: Traced, *, positions: Traced) -> Traced:  
 
 def position_encoding(call: Call, x: Traced) -> Traced:
     """``y_t = x_t + e_t``."""
-    return x + call.node.settings.encoding(x.shape[1], x.shape[2])
+    encoding: NDArray[np.float64] = call.node.settings.encoding(x.shape[1], x.shape[2])
+    return x + encoding
 
 
 OPERATIONS: Mapping[str, Operation] = {

@@ -67,7 +67,7 @@ def unrolled(call: Call, x: Traced, mask: Traced | None, states: int, step: _Ste
     Args:
         call: Settings ``return_sequences``, ``reverse`` and ``masked_output``.
         x: Shape ``(examples, time, features)``.
-        mask: Shape ``(examples, time)``, above 0.5 where a step is read.
+        mask: Shape ``(examples, time)``, 0 where a step is not read.
         states: Number of states of shape ``(examples, units)``; the first is the output.
         step: One step.
     """
@@ -76,7 +76,7 @@ def unrolled(call: Call, x: Traced, mask: Traced | None, states: int, step: _Ste
     outputs: dict[int, Traced] = {}
     times = range(x.shape[1])
     for time in reversed(times) if settings.reverse else times:
-        read = None if mask is None else mask.value[:, time] > 0.5
+        read = None if mask is None else mask.value[:, time] != 0
         moving = advance(step, x[:, time], moving, step.weights, read)
         output = moving.states[0]
         if read is not None and settings.masked_output == "zeros":

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from dualml.spec.base import OneKey
 from dualml.spec.layers.base import Composite, Layer, Shape
-from dualml.spec.layers.merge import Add, Concat
+from dualml.spec.layers.merge import Add, Average, Concat, Multiply
 from dualml.spec.layers.recurrent import Gru, Lstm, Recurrent, SimpleRnn
 
 
@@ -25,8 +25,8 @@ class Bidirectional(Composite):
 
     layer: Annotated[Recurrent, OneKey(SimpleRnn, Lstm, Gru)] = Field(kw_only=False)
     """The layer of the forward direction; the backward one has its settings and parameters of its own."""
-    merge: Literal["concat", "sum"] = "concat"
-    """How the outputs become one: side by side, forward first, or added."""
+    merge: Literal["concat", "sum", "multiply", "average"] = "concat"
+    """How the outputs become one: side by side, forward first, or combined value by value."""
 
     @field_validator("layer")
     @classmethod
@@ -40,5 +40,7 @@ class Bidirectional(Composite):
         forward = self.layer.model_copy(update={"name": "forward", "inputs": "input"})
         backward = self.layer.model_copy(update={"name": "backward", "inputs": "input", "reverse": True})
         both = ["forward", "backward"]
-        joined = Concat(axis=-1, name="concat", inputs=both) if self.merge == "concat" else Add(name="add", inputs=both)
-        return forward, backward, joined
+        if self.merge == "concat":
+            return forward, backward, Concat(axis=-1, name="concat", inputs=both)
+        kind = {"sum": Add, "multiply": Multiply, "average": Average}[self.merge]
+        return forward, backward, kind(name=kind.kind, inputs=both)

@@ -181,5 +181,3 @@ def sequence(shape: Shape) -> tuple[int, int]:
     if len(shape) != 2:
         raise ValueError(f"it reads a sequence of shape [length, units], got {list(shape)}")
     return shape[0], shape[1]
-
-

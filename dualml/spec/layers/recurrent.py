@@ -16,7 +16,7 @@ class Recurrent(Layer):
     The input is ``(time, features)``; the output is ``(time, units)`` with ``return_sequences``, else ``(units,)``:
     the state after the last step that is read. States begin at 0. Kernels hold the gates side by side in Keras' order.
 
-    A step that the mask leaves out (0, not above 0.5) changes no state. No gradient reaches the mask.
+    A step where the mask is 0 changes no state; any other number counts as 1. No gradient reaches the mask.
     """
 
     references = ("mask",)

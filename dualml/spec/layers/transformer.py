@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -20,8 +20,8 @@ from dualml.spec.layers.normalization import LayerNorm, RmsNorm
 class FeedForward(Composite):
     """``y = D(f(x K_u + b_u)) K_d + b_d`` over the last axis, ``D`` dropout (Vaswani et al., arXiv:1706.03762, eq. 2).
 
-    With ``gated`` ``y = D(f(x K_g + b_g) (x K_u + b_u)) K_d + b_d`` (Shazeer, arXiv:2002.05202): ``activation: silu`` is
-    SwiGLU, ``gelu`` GEGLU, ``sigmoid`` GLU. Its dense layers are named ``up``, ``gate`` and ``down``.
+    With ``gated`` ``y = D(f(x K_g + b_g) (x K_u + b_u)) K_d + b_d`` (Shazeer, arXiv:2002.05202): ``activation: silu``
+    is SwiGLU, ``gelu`` GEGLU, ``sigmoid`` GLU. Its dense layers are named ``up``, ``gate`` and ``down``.
     """
 
     kind = "feed_forward"
@@ -44,7 +44,7 @@ class FeedForward(Composite):
     """How biases are drawn; left out, as those of ``dense``."""
 
     def expand(self, inputs: tuple[Shape, ...]) -> tuple[Layer, ...]:
-        common = {
+        common: dict[str, Any] = {
             "bias": self.bias,
             "kernel_initializer": self.kernel_initializer,
             "bias_initializer": self.bias_initializer,
@@ -86,7 +86,7 @@ class _Block(Composite):
     kv_heads: PositiveInt | None = None
     """Number of heads of keys and values; left out, ``heads``."""
 
-    def attention(self, name: str, inputs: list[str], **settings: object) -> Attention:
+    def attention(self, name: str, inputs: list[str], **settings: Any) -> Attention:
         """An attention with the block's settings."""
         thinned = self.rate if self.attention_rate is None else self.attention_rate
         return Attention(

@@ -65,6 +65,8 @@ CASES: tuple[Case, ...] = (
     _case("bidirectional-torch", Bidirectional(Lstm(1, return_sequences=True))),
     _case("bidirectional-keras-last", Bidirectional(Gru(1)), conventions="keras"),
     _case("bidirectional-sum", Bidirectional(SimpleRnn(2), merge="sum")),
+    _case("bidirectional-multiply", Bidirectional(SimpleRnn(1, return_sequences=True), merge="multiply")),
+    _case("bidirectional-average", Bidirectional(SimpleRnn(1), merge="average"), conventions="keras"),
     _masked(
         "bidirectional-masked",
         Bidirectional(Lstm(1, mask="kept", return_sequences=True), inputs="values"),

@@ -23,7 +23,9 @@ CASES: tuple[Case, ...] = (
     Case("feed-forward", (2, 3), [FeedForward(4, activation=Tanh()), Dense(units=2)]),
     Case("feed-forward-swiglu", (3,), [FeedForward(4, units=2, activation=Silu(), gated=True, bias=False)]),
     Case("feed-forward-gated-dropout", (3,), [FeedForward(5, activation=Sigmoid(), gated=True, rate=0.3)]),
-    Case("transformer-encoder", (3, 4), [TransformerEncoder(2, 3, activation=Gelu(), rate=0.0, epsilon=0.1)], **values()),
+    Case(
+        "transformer-encoder", (3, 4), [TransformerEncoder(2, 3, activation=Gelu(), rate=0.0, epsilon=0.1)], **values()
+    ),
     Case(
         "transformer-encoder-pre-norm",
         (3, 4),

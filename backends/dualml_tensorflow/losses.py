@@ -107,8 +107,10 @@ def _binary_cross_entropy(settings: spec.BinaryCrossEntropy, logits: Any, target
     wanted = targets if smoothing == 0 else targets * (1.0 - smoothing) + smoothing / 2.0
     if settings.pos_weight == 1:
         return _mean_of_example(tf.nn.sigmoid_cross_entropy_with_logits(labels=wanted, logits=logits))
+    # Not tf.nn.weighted_cross_entropy_with_logits: at a logit of 0 its gradient lacks that of log(1 + exp(-|z|)).
     weight = tf.constant(settings.pos_weight, logits.dtype)
-    return _mean_of_example(tf.nn.weighted_cross_entropy_with_logits(wanted, logits, weight))
+    no = (1.0 - wanted) * tf.math.log_sigmoid(-logits)
+    return _mean_of_example(-(weight * wanted * tf.math.log_sigmoid(logits) + no))
 
 
 def _binary_focal_cross_entropy(settings: spec.BinaryFocalCrossEntropy, logits: Any, targets: Any) -> Any:

@@ -13,7 +13,7 @@ from dualml.protocol import Capabilities
 from dualml.spec.activations import ACTIVATIONS
 from dualml.spec.base import Keyed
 from dualml.spec.initializers import INITIALIZERS
-from dualml.spec.layers import LAYERS, Block
+from dualml.spec.layers import LAYERS, Activation, Block
 from dualml.spec.losses import LOSSES
 from dualml.spec.metrics import METRICS
 from dualml.spec.optimizers import CLIPPINGS, OPTIMIZERS
@@ -24,16 +24,19 @@ from dualml.testing import catalogue
 FIGURES = Path(__file__).parents[1] / "support_figures.json"
 NAMES = ("torch", "tensorflow")
 WITHOUT_FIGURES: Mapping[str, str] = {
+    f"layer/{Activation.kind}": "see [Activations](#activations): a row for each function",
     f"layer/{Block.kind}": "replaced by the layers it stands for before a spec is validated",
 }
-"""Parts that no case can hold, and why."""
+"""Parts without figures of their own, and why."""
 PRECISIONS = ("float64", "float32")
 
 INTRODUCTION = """\
 How close each part of the catalogue comes to what a correct implementation may differ by. Measured by
-`{command}` on a CPU with {versions}; `python docs/generate.py` writes this page from what the backends declare
-and from `support_figures.json`. Tests fail if a part is missing here, if a figure exceeds its limit, or if the page is
-older than the figures. The conformance suite judges the same on every run, and that what is not declared is refused.
+`{command}` on a CPU
+({versions});
+`python docs/generate.py` writes this page from what the backends declare and from `support_figures.json`. Tests fail if
+a part is missing here, if a figure exceeds its limit, or if the page is older than the figures. The conformance suite
+judges the same on every run, and that what is not declared is refused.
 
 - **rows**: rows of the conformance suite that are about the part.
 - **forward**, **backward**: largest `rho`, float64 / float32, over every row in which the part occurs: the error of a
@@ -128,7 +131,7 @@ def _networks(
     for item in kinds:
         key = f"{group}/{item.kind}"
         if key in WITHOUT_FIGURES:
-            yield f"| `{item.kind}` | {WITHOUT_FIGURES[key]} |" + " |" * (len(columns))
+            yield _row([f"`{item.kind}`: {WITHOUT_FIGURES[key]}", *[""] * (len(columns) + 1)])
             continue
         part = parts.get(key)
         cells = [f"`{item.kind}`", str(len(part["rows"])) if part else "–"]
@@ -175,7 +178,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _pair(found: Mapping[str, float] | None) -> str:
-    return " / ".join(f"{found[precision]:.2f}" for precision in PRECISIONS) if found else "–"
+    return " / ".join(f"{found[precision]:.3f}" for precision in PRECISIONS) if found else "–"
 
 
 def _small(found: float | None) -> str:

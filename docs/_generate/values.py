@@ -7,7 +7,6 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-import annotated_types
 from pydantic.fields import FieldInfo
 
 from dualml.conventions import PRESETS, normalization
@@ -103,15 +102,18 @@ def _one_of(choice: OneKey) -> str:
 
 
 def _limited(text: str, marks: list[Any]) -> str:
-    """A number with its limits: ``number > 0``, ``0 ≤ number < 1``."""
-    below = [f"{mark.gt:g} <" for mark in marks if isinstance(mark, annotated_types.Gt)]
-    below += [f"{mark.ge:g} ≤" for mark in marks if isinstance(mark, annotated_types.Ge)]
-    above = [f"< {mark.lt:g}" for mark in marks if isinstance(mark, annotated_types.Lt) and mark.lt < 1e9]
-    above += [f"≤ {mark.le:g}" for mark in marks if isinstance(mark, annotated_types.Le) and mark.le < 1e9]
-    if below and not above:
-        number, sign = below[0].split()
-        return f"{text} {'>' if sign == '<' else '≥'} {number}"
-    return " ".join([*below[:1], text, *above[:1]])
+    """A number with its limits: ``number > 0``, ``0 ≤ number < 1``; limits that are there for the machine go unsaid."""
+
+    def found(name: str) -> list[Any]:
+        return [limit for mark in marks if (limit := getattr(mark, name, None)) is not None and abs(limit) < 1e9]
+
+    below = [*((">", "<", limit) for limit in found("gt")), *(("≥", "≤", limit) for limit in found("ge"))]
+    above = [*(("<", limit) for limit in found("lt")), *(("≤", limit) for limit in found("le"))]
+    if below and above:
+        return f"{below[0][2]:g} {below[0][1]} {text} {above[0][0]} {above[0][1]:g}"
+    if below:
+        return f"{text} {below[0][0]} {below[0][2]:g}"
+    return f"{text} {above[0][0]} {above[0][1]:g}" if above else text
 
 
 def _either(items: list[str]) -> str:

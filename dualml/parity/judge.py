@@ -77,9 +77,9 @@ def judge(record: Record, spec: Spec, update_size: int, lr: float) -> dict[Key, 
     scored = reference.objective_value(objective, outputs, targets, batch.weights, None)
     bounds_of = reference.objective_bound(objective, outputs, targets, batch.weights, None, unit=unit)
     compare(Key("loss", graph.output, "examples"), scored.examples, bounds_of.examples)
-    value = scored.value + reference.penalties(objective, graph, weights)
-    bound = bounds_of.value + reference.penalties_bound(objective, graph, weights, scored.value, unit=unit)
-    compare(Key("loss", graph.output, "value"), np.array(value), np.array(bound))
+    value = np.array(scored.value + reference.penalties(objective, graph, weights))
+    added = reference.penalties_bound(objective, graph, weights, scored.value, unit=unit)
+    compare(Key("loss", graph.output, "value"), value, np.array(bounds_of.value + added))
 
     passed_on = {name: arrays[Key("backward", name, "gradient")] for name in graph.names}
     parameters = {item.name: arrays[Key("backward", *item.name.rsplit(".", 1))] for item in graph.parameters}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dualml.spec.metrics import F1, METRICS, Metric, Precision, Recall, TopK, task_of
+from dualml.spec.metrics import F1, METRICS, Metric, Perplexity, Precision, Recall, TopK, task_of
 from dualml.spec.schedules import ReduceOnPlateau
 from dualml.spelling import nearest
 
@@ -58,6 +58,8 @@ def _problem(spec: Spec, metric: Metric, before: tuple[Metric, ...], classes: in
         return f"{metric.kind} needs {needs}, which {loss.kind} does not have; {remedy}"
     if task != "classes" or classes is None:
         return None
+    if isinstance(metric, Perplexity) and loss.prediction != "softmax":
+        return f"perplexity needs class probabilities, which {loss.kind} does not have; choose accuracy or top_k"
     if isinstance(metric, TopK) and metric.k > classes:
         return f"top_k's k must be at most the number of classes, {classes}, got {metric.k}"
     if isinstance(metric, Precision | Recall | F1) and metric.average == "binary" and classes != 2:

@@ -16,8 +16,10 @@ Task: TypeAlias = Literal["classes", "decisions", "values"]
 
 def task_of(loss: Loss) -> Task | None:
     """What a model trained with a loss predicts; ``None`` if no metric here is defined for it."""
-    tasks: dict[tuple[str, str], Task] = {("softmax", "class"): "classes", ("identity", "value"): "values"}
-    return "decisions" if loss.prediction == "sigmoid" else tasks.get((loss.prediction, loss.target))
+    if loss.target == "class":
+        return "classes"
+    tasks: dict[str, Task] = {"sigmoid": "decisions", "identity": "values"}
+    return tasks.get(loss.prediction)
 
 
 class Metric(Keyed):

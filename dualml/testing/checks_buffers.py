@@ -84,7 +84,7 @@ class BufferChecks(Checks):
 
     def test_buffers_move_piece_by_piece(self, backend: Backend) -> None:
         """Where an update has several pieces, each finds the buffers that the piece before it left."""
-        network, other = self._twins(backend)
+        network, other = self._stateful_twins(backend)
         trainer = self.trainer(network, NORMED, SGD, batch_size=_PIECE, update_size=2 * _PIECE)
         batch = NORMED.batch(examples=2 * _PIECE)
         must = _after_pieces(other, [batch.take(slice(start, start + _PIECE)) for start in (0, _PIECE)])
@@ -95,7 +95,7 @@ class BufferChecks(Checks):
     def test_run_moves_buffers(self, backend: Backend) -> None:
         """run() leaves the buffers and parameters that step() leaves, bit for bit in eager mode, also in pieces."""
         for update_size in (_PIECE, 2 * _PIECE):
-            network, other = self._twins(backend)
+            network, other = self._stateful_twins(backend)
             data, rates = NORMED.batch(examples=len(_ORDER)), np.array(RATES[: len(_ORDER) // update_size])
             running, stepping = (
                 self.trainer(item, NORMED, SGD, batch_size=_PIECE, update_size=update_size) for item in (network, other)
@@ -186,7 +186,7 @@ class BufferChecks(Checks):
 
     def test_weights_carry_buffers(self, backend: Backend) -> None:
         """get_weights() and set_weights() carry buffers; a missing one is refused and nothing changes."""
-        network, other = self._twins(backend)
+        network, other = self._stateful_twins(backend)
         trainer = self.trainer(network, NORMED, SGD)
         trainer.step(NORMED.batch(), 0.1)
         weights = network.get_weights()
@@ -226,7 +226,7 @@ class BufferChecks(Checks):
         assert_names("gradients().parameters", found.parameters, [item.name for item in graph.parameters])
         assert_names("get_weights()", network.get_weights(), [item.name for item in graph.weights])
 
-    def _twins(self, backend: Backend) -> tuple[Network, Network]:
+    def _stateful_twins(self, backend: Backend) -> tuple[Network, Network]:
         """Two networks with the same weights."""
         return self.network(backend, NORMED), self.network(backend, NORMED, copy=1)
 

@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("torch_support", "tensorflow_support")
+pytest.register_assert_rewrite("single_layer_support", "torch_support", "tensorflow_support")

@@ -43,10 +43,9 @@ def chance(draw: Draw, one_in: int) -> bool:
 def drawn_settings(draw: Draw, kind: type[Settings], shape: Shape) -> dict[str, Any]:
     """Settings of a class, for a layer whose input has this shape (of a loss: the output's)."""
     key = getattr(kind, "kind", kind.__name__)
-    skipped = OWN_WIRING | set(getattr(kind, "references", ())) if key in KINDS else frozenset()
     found: dict[str, Any] = {}
     for name, field in kind.model_fields.items():
-        if name in skipped or (not field.is_required() and not draw(st.booleans())):
+        if name in OWN_WIRING or (not field.is_required() and not draw(st.booleans())):
             continue
         override = OVERRIDES.get((key, name)) or OVERRIDES.get(("*", name))
         value = (
@@ -89,6 +88,8 @@ def _value(draw: Draw, annotation: Any, limits: tuple[Any, ...], place: str, sha
         return draw(st.sampled_from([number for number in range(5) if _within(number, limits)]))
     if annotation is float:
         return draw(st.sampled_from([number for number in FLOATS if _within(number, limits)]))
+    if annotation is str:  # the name of a layer, drawn with the model
+        return LEFT_OUT
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return drawn_settings(draw, annotation, shape)
     raise NotImplementedError(f"no random value is known for {place}: {annotation}; add an override")
@@ -215,6 +216,7 @@ OVERRIDES: dict[tuple[str, str], Override] = {
     ("*", "attention_rate"): _from(0.0, 0.3),
     ("*", "vocabulary"): _from(IDS),
     ("*", "groups"): lambda draw, _kind, shape: draw(st.sampled_from(divisors(shape[-1]))),
+    ("*", "output_padding"): _from(0),
     ("*", "class_weights"): _plain("class_weights", ["none"]),
     ("*", "pos_weight"): _plain("pos_weight", [1.0, 2.6]),
     ("*", "gamma"): _from(0.0, 1.0, 1.3, 2.0),
@@ -333,6 +335,13 @@ def _mend_order(low: str, high: str) -> Callable[..., None]:
     return mend
 
 
+def _mend_range(_draw: Draw, _kind: Any, shape: Shape, settings: dict[str, Any]) -> None:
+    """Both ends or neither, the lower one first."""
+    if "low" in settings or "high" in settings:
+        ends = {settings.get("low", -0.4), settings.get("high", 1.3)}
+        settings["low"], settings["high"] = min(ends), max(ends) + (len(ends) == 1)
+
+
 def _mend_penalties(_draw: Draw, _kind: Any, shape: Shape, settings: dict[str, Any]) -> None:
     if not settings.get("l1") and not settings.get("l2"):
         settings["l2"] = 0.3
@@ -352,6 +361,8 @@ MENDED: dict[str, Callable[..., None]] = {
     "hard_tanh": _mend_order("minimum", "maximum"),
     "clipped_relu": _mend_order("threshold", "max_value"),
     "l1_l2": _mend_penalties,
+    "uniform": _mend_range,
+    "truncated_normal": _mend_range,
 }
 """Settings that only go together in some combinations, put right after they are drawn."""
 

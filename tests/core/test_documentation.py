@@ -82,25 +82,19 @@ def test_a_union_of_settings_is_readable():
 
 
 def test_the_examples_of_the_settings_are_right():
-    import yaml
-
-    from dualml.config import parse
+    from dualml.config.yaml_source import parse_source
+    from dualml.spec.checks import spec_problems
+    from dualml.spec.config import Spec
 
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
-    whole, *pieces = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    spec = parse(whole)
-    assert spec.graph.output_shape == (10,)
+    whole, *pieces = (parse_source(block, "x").data for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    assert Spec.model_validate(whole).graph.output_shape == (10,)
     assert len(pieces) >= 5
-    for piece in pieces:
-        settings = yaml.safe_load(whole)
-        changes = yaml.safe_load(piece)
-        settings = {**settings, **changes}
-        if "model" in changes:
-            del settings["data"]
-            settings.pop("regularizers") if "regularizers" not in changes else None
-        if "losses" in changes:
-            del settings["loss"]
-        spec = parse(yaml.safe_dump(settings))
+    for piece in pieces:  # each replaces a part of the whole one
+        left_out = {"data", "regularizers"} if "model" in piece else set()
+        left_out |= {"loss"} if "losses" in piece else set()
+        spec = Spec.model_validate({name: item for name, item in whole.items() if name not in left_out} | piece)
+        assert not spec_problems(spec)
         assert spec.graph.nodes
         assert spec.objective.terms
 
@@ -125,7 +119,7 @@ def test_the_layer_that_is_shown_is_the_repository_s():
 
 def test_the_backends_page_names_every_member():
     text = (ROOT / "docs" / "backends.md").read_text(encoding="utf-8")
-    rows = {name: row for name, row in re.findall(r"^\| `(\w+)`[^|]*\| (.*) \|$", text, re.MULTILINE)}
+    rows = dict(re.findall(r"^\| `(\w+)`[^|]*\| (.*) \|$", text, re.MULTILINE))
     for name in ("Backend", "Network", "Trainer", "Batch", "Gradients", "State", "Capabilities"):
         kind = getattr(protocol, name)
         members = {member for member in (*vars(kind), *inspect.get_annotations(kind)) if not member.startswith("_")}

@@ -98,7 +98,9 @@ def average_pool(node: Node, placement: Placement) -> nn.Module:
     settings = node.settings
     windows = settings.windows(node.input_shapes[0])
     kind = _AVERAGE[len(windows.sizes) - 1]
-    if _stock_takes(windows):
+    # torch.nn.AvgPool3d refuses windows larger than the input without its padding.
+    small = len(windows.sizes) == 3 and any(n < size for n, size in zip(node.input_shapes[0], windows.sizes, strict=False))
+    if _stock_takes(windows) and not small:
         pads = tuple(before for before, _ in windows.pads)
         return kind(  # type: ignore[no-any-return]
             windows.sizes,

@@ -12,7 +12,7 @@ CASES: tuple[Case, ...] = (
     Case("glu-sequence", (3, 4), [Glu(), Dense(units=2)], **values()),
     Case("glu-image", (2, 3, 4), [Glu(), Dense(units=2)], **values()),
     Case("glu-axis", (2, 3), [Glu(axis=0), Dense(units=2)], **values()),
-    Case("prelu", (3, 4), [Prelu(), Dense(units=2)], **values()),
+    Case("prelu", (3, 4), [Prelu(), Dense(units=2)], **values(scale=2.0)),
     Case("prelu-channels", (2, 3, 2), [Prelu("channels"), Dense(units=2)], **values()),
     Case("prelu-channels-sequence", (3, 2), [Prelu("channels")], **values()),
     Case("prelu-channels-flat", (4,), [Prelu("channels"), Dense(units=3)]),

@@ -62,7 +62,12 @@ CASES: tuple[Case, ...] = (
     Case(
         "maximum-first", (3,), [Dense(units=3, name="a"), Maximum(inputs=["a", "input"])], **values(conventions="keras")
     ),
-    Case("minimum", (3,), [Dense(units=3, name="a"), Dense(units=3, name="b"), Minimum(inputs=["a", "b", "input"])]),
+    Case(
+        "minimum",
+        (3,),
+        [Dense(units=3, name="a"), Dense(units=3, name="b"), Minimum(inputs=["a", "b", "input"])],
+        scale=3.0,
+    ),
     Case(
         "minimum-first", (3,), [Dense(units=3, name="a"), Minimum(inputs=["a", "input"])], **values(conventions="keras")
     ),

@@ -23,18 +23,19 @@ from dualml.testing.cases.base import Case, values
 
 _HEAD = Dense(units=2)
 
+# A scale spreads values so far apart that no step of the central differences changes which of them is the largest.
 MAX_CASES: tuple[Case, ...] = (
     Case("max-pool1d", (5, 2), [MaxPool1d(2), _HEAD], **values()),
     Case("max-pool1d-same", (6, 2), [MaxPool1d(3, stride=2, padding="same"), _HEAD], **values()),
     Case("max-pool1d-settings", (7, 1), [MaxPool1d(2, stride=1, padding=1, dilation=2), _HEAD], **values()),
     Case("max-pool1d-ceil", (5, 2), [MaxPool1d(2, ceil_mode=True), _HEAD], **values()),
-    Case("max-pool2d", (4, 5, 2), [MaxPool2d(2), _HEAD], **values()),
+    Case("max-pool2d", (4, 5, 2), [MaxPool2d(2), _HEAD], **values(scale=12.0)),
     Case("max-pool2d-overlapping", (4, 4, 1), [MaxPool2d((3, 2), stride=1), _HEAD], **values()),
-    Case("max-pool2d-symmetric", (4, 4, 1), [MaxPool2d(3, stride=2, padding="symmetric"), _HEAD], **values()),
+    Case("max-pool2d-symmetric", (4, 4, 1), [MaxPool2d(3, stride=2, padding="symmetric"), _HEAD], **values(scale=12.0)),
     Case("max-pool2d-same", (4, 5, 1), [MaxPool2d(3, stride=2, padding="same"), _HEAD], **values()),
-    Case("max-pool2d-sides", (3, 4, 1), [MaxPool2d(3, stride=2, padding=((2, 0), (0, 1))), _HEAD], **values()),
+    Case("max-pool2d-sides", (3, 4, 1), [MaxPool2d(3, stride=2, padding=((2, 0), (0, 1))), _HEAD], **values(scale=4.0)),
     Case("max-pool2d-ceil", (5, 4, 1), [MaxPool2d((2, 3), padding=1, ceil_mode=True), _HEAD], **values()),
-    Case("max-pool2d-dilated", (5, 4, 1), [MaxPool2d(2, stride=(2, 1), dilation=(3, 2)), _HEAD], **values()),
+    Case("max-pool2d-dilated", (5, 4, 1), [MaxPool2d(2, stride=(2, 1), dilation=(3, 2)), _HEAD], **values(scale=4.0)),
     Case("max-pool3d", (2, 4, 3, 1), [MaxPool3d((1, 2, 2)), _HEAD], **values()),
     Case("max-pool3d-same", (2, 3, 3, 1), [MaxPool3d(2, stride=(1, 2, 2), padding="same"), _HEAD], **values()),
 )
@@ -88,8 +89,13 @@ REGION_CASES: tuple[Case, ...] = (
     Case("global-average-pool-kept", (3, 2, 2), [GlobalAveragePool(keep_axes=True), _HEAD], **values()),
     Case("global-average-pool-many-axes", (2, 2, 1, 3, 2), [GlobalAveragePool(keep_axes=True), _HEAD], **values()),
     Case("global-max-pool", (3, 2, 2), [GlobalMaxPool(), Dense(units=3)]),
-    Case("global-max-pool-even", (3, 2, 2), [GlobalMaxPool(keep_axes=True), _HEAD], **values(conventions="keras")),
-    Case("global-max-pool-many-axes", (2, 2, 1, 3, 2), [GlobalMaxPool(), _HEAD], **values()),
+    Case(
+        "global-max-pool-even",
+        (3, 2, 2),
+        [GlobalMaxPool(keep_axes=True), _HEAD],
+        **values(conventions="keras", scale=2.5),
+    ),
+    Case("global-max-pool-many-axes", (2, 2, 1, 3, 2), [GlobalMaxPool(), _HEAD], **values(scale=2.0)),
 )
 
 CASES: tuple[Case, ...] = (*MAX_CASES, *AVERAGE_CASES, *REGION_CASES)

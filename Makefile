@@ -26,7 +26,7 @@ demo: $(READY)  ## Train the founding network in both frameworks on real data an
 	$(BIN)/dualml compare configs/mlp.yaml
 
 test: $(READY)  ## Run every test.
-	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup
 
 lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .

@@ -197,7 +197,24 @@ _HOMES = {
         "TopK",
     ),
     "dualml.spec.model": ("Model",),
-    "dualml.spec.optimizers": ("Adam", "AdamW", "GlobalNorm", "Sgd"),
+    "dualml.spec.optimizers": (
+        "Adadelta",
+        "Adafactor",
+        "Adagrad",
+        "Adam",
+        "AdamW",
+        "Adamax",
+        "Ema",
+        "GlobalNorm",
+        "Lion",
+        "Muon",
+        "NAdam",
+        "ParameterGroup",
+        "ParameterNorm",
+        "RMSprop",
+        "Sgd",
+        "ValueLimit",
+    ),
     "dualml.spec.regularizers": ("L1", "L1L2", "L2"),
     "dualml.spec.schedules": (
         "ConstantSchedule",
@@ -415,7 +432,24 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         TopK as TopK,
     )
     from dualml.spec.model import Model as Model
-    from dualml.spec.optimizers import Adam as Adam, AdamW as AdamW, GlobalNorm as GlobalNorm, Sgd as Sgd
+    from dualml.spec.optimizers import (
+        Adadelta as Adadelta,
+        Adafactor as Adafactor,
+        Adagrad as Adagrad,
+        Adam as Adam,
+        Adamax as Adamax,
+        AdamW as AdamW,
+        Ema as Ema,
+        GlobalNorm as GlobalNorm,
+        Lion as Lion,
+        Muon as Muon,
+        NAdam as NAdam,
+        ParameterGroup as ParameterGroup,
+        ParameterNorm as ParameterNorm,
+        RMSprop as RMSprop,
+        Sgd as Sgd,
+        ValueLimit as ValueLimit,
+    )
     from dualml.spec.regularizers import L1 as L1, L1L2 as L1L2, L2 as L2
     from dualml.spec.schedules import (
         ConstantSchedule as ConstantSchedule,

@@ -11,6 +11,24 @@ import pytest
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(variable, "1")
 
+def pytest_collection_modifyitems(items):
+    """Run the checks of one case of the conformance kit one after the other, in one process.
+
+    What they have in common (networks, central differences) is then made once: in a list of thousands of checks that is
+    most of the time.
+    """
+    for item in items:
+        case = getattr(getattr(item, "callspec", None), "params", {}).get("case")
+        if case is not None and item.path.parent.name in ("conformance", "catalogue"):
+            item.add_marker(pytest.mark.xdist_group(case.name))
+            item.user_properties.append(("case", case.name))
+    places = {}
+    for item in items:
+        name = dict(item.user_properties).get("case")
+        places.setdefault((str(item.path), name), len(places))
+    items.sort(key=lambda item: places[str(item.path), dict(item.user_properties).get("case")])
+
+
 SMALL = """\
 backend: torch
 seed: 3

@@ -75,6 +75,7 @@ def _merged(problems: list[Problem]) -> Problem:
         return first
     head, _, found = messages[0].partition(", got ")
     wanted = [head, *(message.partition(", got ")[0].removeprefix("must be ") for message in messages[1:])]
+    wanted = [item for place, item in enumerate(wanted) if place == 0 or f"must be {item}" not in wanted]
     return Problem(first.where, first.path, " or ".join(wanted) + (f", got {found}" if found else ""))
 
 
@@ -85,7 +86,12 @@ def _in_file(raw: Location, data: Any) -> tuple[Location, Location]:
     """
     location: list[str | int] = []
     rest: list[str | int] = []
+    beside: dict[str, Any] = {}
     for part in raw:
+        if isinstance(part, str) and part in beside and not (isinstance(data, dict) and part in data):
+            location.pop()  # a key beside that of its kind, such as a layer's name
+            data = beside
+        beside = data if isinstance(data, dict) else {}
         in_mapping = isinstance(data, dict) and part in data
         in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
         if not (in_mapping or in_list):

@@ -291,7 +291,7 @@ class _Pass:
         for key, array in left.arrays.items():
             wanted = weights[f"{key.node}.{key.tensor}"] if key.phase == "init" else None
             if key.phase == "state":
-                wanted = np.zeros_like(array)
+                wanted = np.full_like(array, spec.resolved.optimizer.slot_start(key.tensor.partition(".")[0]))
             self.check_bits(0, key, array, right.arrays[key], wanted)
 
     def compare_free(self, left: Record, right: Record) -> None:

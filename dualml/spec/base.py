@@ -101,7 +101,10 @@ class Keyed(Settings):
 
     @model_serializer(mode="wrap")
     def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {self.kind: handler(self)}
+        inner = handler(self)
+        # Of a class that holds others of its own union, pydantic calls this once more for the settings themselves.
+        wrapped = set(inner) == {self.kind} and self.kind not in type(self).model_fields
+        return inner if wrapped else {self.kind: inner}
 
 
 def kind_of(value: Any) -> str | None:

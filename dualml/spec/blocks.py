@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from dualml.spec.base import Settings
 from dualml.spelling import nearest
@@ -42,10 +42,13 @@ def replace_blocks(model: Any) -> Any:
     given = model.get("blocks") or {}
     if not isinstance(given, Mapping):
         return model
-    definitions = {
-        name: item if isinstance(item, BlockDefinition) else BlockDefinition.model_validate(item)
-        for name, item in given.items()
-    }
+    try:
+        definitions = {
+            name: item if isinstance(item, BlockDefinition) else BlockDefinition.model_validate(item)
+            for name, item in given.items()
+        }
+    except ValidationError:
+        return model  # validation of the key "blocks" says what and where
     return {**model, "layers": [_replaced(layer, definitions, ()) for layer in model["layers"]]}
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dualml.spec.graph_builder import graph_problems
+from dualml.spec.graph_builder import graph_problems, layer_names
 from dualml.spec.losses import Loss
 from dualml.spec.metric_checks import metric_problems
-from dualml.spec.optimizers import Sgd
 from dualml.spelling import nearest
 
 if TYPE_CHECKING:
@@ -54,6 +53,10 @@ def _output_problems(spec: Spec) -> list[SpecProblem]:
     if outputs is None:
         if len(spec.losses) > 1:
             return [SpecProblem(("model", "outputs"), f"name the layers that losses are for: {list(spec.losses)}")]
+        (name,), last = spec.losses, layer_names(spec.model)[-1]
+        if name != last:
+            message = f"the output is the last layer, {last!r}; give its name, or name {name!r} in model.outputs"
+            return [SpecProblem(("losses", name), message)]
         return []
     missing = [name for name in outputs if name not in spec.losses]
     unknown = [name for name in spec.losses if name not in outputs]
@@ -115,9 +118,11 @@ def _initializer_problems(graph: Graph) -> list[SpecProblem]:
 
 def spec_problems(spec: Spec) -> list[SpecProblem]:
     """Everything wrong with a spec whose settings have the right types."""
-    resolved = spec.resolved
     problems = model_problems(spec.model, spec.conventions)
-    problems += _output_problems(spec)
+    unmatched = _output_problems(spec)
+    if unmatched:  # what the losses imply cannot be worked out
+        return problems + unmatched
+    resolved = spec.resolved
     if not problems:
         graph = spec.graph
         if not graph.parameters:
@@ -127,8 +132,10 @@ def spec_problems(spec: Spec) -> list[SpecProblem]:
             problems += _loss_problems(spec, term.loss, location, graph.by_name[term.output].shape)
         problems += _regularizer_problems(spec)
     optimizer = resolved.optimizer
-    if isinstance(optimizer, Sgd) and optimizer.nesterov and not optimizer.momentum:
-        problems.append(SpecProblem(("optimizer", "sgd", "nesterov"), "nesterov needs a momentum above 0; set one"))
+    shapes = {} if problems else {item.name: item.shape for item in spec.graph.parameters}
+    for location, message in optimizer.problems(shapes):
+        if shapes or "groups" not in location:
+            problems.append(SpecProblem(("optimizer", optimizer.kind, *location), message))
     classes = None if problems else spec.graph.output_shape[-1]
     problems += [SpecProblem(*found) for found in metric_problems(spec, classes)]
     return problems

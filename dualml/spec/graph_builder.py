@@ -150,9 +150,9 @@ class _Builder:
 
     def unused_layers(self, layers: Sequence[Layer], names: Sequence[str], scope: _Scope, first: int) -> None:
         fed = {source for node in list(self.nodes.values())[first:] for source in node.inputs}
-        kept = set(self.model.outputs or ()) if scope.outer is None else set()
-        for index, (layer, name) in enumerate(zip(layers[:-1], names, strict=False)):
-            if scope.ends[name] not in fed and name not in kept:
+        outputs = (self.model.outputs if scope.outer is None else None) or names[-1:]
+        for index, (layer, name) in enumerate(zip(layers, names, strict=True)):
+            if scope.ends[name] not in fed and name not in outputs:
                 self.problem(
                     (*scope.place(index, layer), "name"),
                     f"nothing uses layer {name!r}; feed it to a later layer or remove it",

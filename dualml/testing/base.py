@@ -63,7 +63,7 @@ class Checks:
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Checks that are known to fail: test id, with or without ``[case]``, and the reason. Each must fail."""
 
-    _networks: ClassVar[dict[tuple[str, Precision, int], tuple[Backend, Network]]] = {}
+    _networks: ClassVar[dict[tuple[str, Precision, int], tuple[Backend, Network]]] = {}  # of one backend at a time
 
     @pytest.fixture
     def backend(self) -> Backend:

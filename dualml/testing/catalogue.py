@@ -39,7 +39,7 @@ def optimizer() -> Optimizer:
     bias before a batch norm) it turns rounding into steps of full length.
     """
     case = TRAINED_CASES[0]
-    return case.spec(optimizer=Sgd(lr=RATE, momentum=0.9)).resolved.optimizer
+    return case.spec(optimizer=Sgd(lr=RATE, momentum=0.9, lr_in_momentum=True)).resolved.optimizer
 
 
 def trained(backend: Backend, case: Case, by: Update | None = None, *, compiled: bool = True) -> Network:

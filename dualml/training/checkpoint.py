@@ -8,9 +8,10 @@ from typing import Any
 
 from dualml.errors import RunError, WeightsError
 from dualml.protocol import Array, Arrays, State
+from dualml.slots import check_state
 from dualml.spec.config import Spec
 from dualml.spelling import dotted
-from dualml.weights import check_parameters, check_weights, read_tensors, write_tensors
+from dualml.weights import check_weights, read_tensors, write_tensors
 
 KIND = "checkpoint"
 
@@ -114,9 +115,9 @@ def read_checkpoint(path: Path, spec: Spec) -> Checkpoint:
         slot, _, name = name.partition("/")
         slots.setdefault(slot, {})[name] = array
     check_weights(weights, spec.graph, f"{path}: weights")
-    for slot, slot_arrays in slots.items():
-        check_parameters(slot_arrays, spec.graph, f"{path}: optimizer slot {slot!r}")
-    return Checkpoint(weights, State(step, slots), progress, stored, fingerprint)
+    state = State(step, slots)
+    check_state(state, spec.resolved.optimizer, spec.graph, f"{path}: the optimizer's state")
+    return Checkpoint(weights, state, progress, stored, fingerprint)
 
 
 def check_same(path: Path, stored: dict[str, Any], given: Spec) -> None:

@@ -27,7 +27,7 @@ def build(spec, **options):
 
 def data(spec, examples, seed=0):
     r = np.random.default_rng(seed)
-    inputs = r.standard_normal((examples, *spec.graph.input_shape)).astype(spec.precision)
+    inputs = r.standard_normal((examples, *spec.graph.inputs[0].shape)).astype(spec.precision)
     shape = spec.graph.output_shape
     if spec.loss.target == "class":
         return Batch(inputs, r.integers(0, shape[-1], (examples, *shape[:-1])))

@@ -16,8 +16,11 @@ from pydantic import ValidationError  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from dualml import reference  # noqa: E402
-from dualml.conventions import PRESETS, fill  # noqa: E402
-from dualml.conventions import losses as presets  # noqa: E402
+from dualml.conventions import (  # noqa: E402
+    PRESETS,
+    fill,
+    losses as presets,
+)
 from dualml.reference.losses import LOSSES, denominator  # noqa: E402
 from dualml.spec import losses as spec  # noqa: E402
 

@@ -45,7 +45,7 @@ def make_network(spec: dualml.Spec, **settings: Any) -> Any:
 
 def make_batch(spec: dualml.Spec, examples: int, seed: int = 0) -> Batch:
     generator = np.random.default_rng(seed)
-    inputs = generator.standard_normal((examples, *spec.graph.input_shape)).astype(spec.precision)
+    inputs = generator.standard_normal((examples, *spec.graph.inputs[0].shape)).astype(spec.precision)
     shape = spec.graph.output_shape
     if spec.loss.target == "class":
         return Batch(inputs, generator.integers(0, shape[-1], (examples, *shape[:-1])))

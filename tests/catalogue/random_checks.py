@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dualml import registry, reference
+from dualml import reference, registry
 from dualml.protocol import Array, Batch, Gradients, Network
 from dualml.spec.config import Spec
 from dualml.spec.graph import Graph, parameter_count
@@ -26,7 +26,7 @@ LIMIT = 1e-9
 NEGLIGIBLE = 1e-3
 """Share of the largest number of all arrays of a kind below which an array's own largest number is no measure: exact
 zeros, such as the gradient for a bias before a batch norm, leave rounding only."""
-DISTURBANCE = 1e-13
+DISTURBANCE = 1e-12
 """Relative size of the disturbances that show how far a model carries rounding."""
 LARGEST = 1e8
 """Numbers beyond it are no subject of comparison: the float64 of a loss's square would overflow next."""
@@ -108,7 +108,7 @@ def within_range(spec: Spec, numbers: Numbers) -> bool:
             spec.graph, numbers.weights, numbers.batch, spec.objective, masks=numbers.masks or None
         )
         inference = reference.forward(spec.graph, numbers.weights, numbers.batch.inputs)
-    arrays = (*found.values.values(), *found.values_gradients.values(), *found.parameters.values())
+    arrays = (*found.values.values(), *found.values_gradients.values(), *found.parameters.values(), np.array(found.loss))
     return all(np.abs(array).max(initial=0.0) < LARGEST for array in (*arrays, *inference.values()))
 
 

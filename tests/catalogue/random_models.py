@@ -14,7 +14,7 @@ from typing import Any
 
 from hypothesis import event, strategies as st
 from pydantic import ValidationError
-from random_settings import IDS, KINDS, Draw, Shape, chance, drawn_settings, one_of, rank_of, without_initializers
+from random_settings import KINDS, Draw, Shape, chance, drawn_settings, one_of, rank_of, without_initializers
 from ruamel.yaml import YAML
 
 from dualml.conventions import PRESETS, fill

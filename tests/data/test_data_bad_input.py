@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from data_files import idx_bytes, images, load, write_idx, write_mnist
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 import dualml.data.images as image_module
 from dualml.errors import DataError

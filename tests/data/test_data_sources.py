@@ -11,8 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 from data_files import idx_bytes, images, load, write_idx, write_mnist
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import TypeAdapter, ValidationError
 

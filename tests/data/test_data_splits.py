@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_files import load
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from dualml.data import Dataset, Normalisation, Split
 from dualml.data.rows import BLOCK_VALUES

@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from formula_cases import CASES, COMPOSED, Case, call_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from reference_cases import graph_of, ratio, run_tensorflow, run_torch
 
-from dualml.reference import arithmetic, elementary, node_backward, node_forward, ops, unit_roundoff
-from dualml.reference import backward_bound as handwritten_backward_bound
-from dualml.reference import forward_bound as handwritten_forward_bound
+from dualml.reference import (
+    arithmetic,
+    backward_bound as handwritten_backward_bound,
+    elementary,
+    forward_bound as handwritten_forward_bound,
+    node_backward,
+    node_forward,
+    ops,
+    unit_roundoff,
+)
 from dualml.reference.contraction import Contraction
 from dualml.reference.layers.base import Call
 from dualml.reference.layers.formula import Formula

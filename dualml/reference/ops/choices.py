@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from dualml.reference import arithmetic as numbers
 from dualml.reference.arithmetic import Number, error_of
-from dualml.reference.ops.smooth import Axes, add, axes_of, divide, exp, lift, log, negative, subtract
-from dualml.reference.ops.smooth import sum as total
+from dualml.reference.ops.smooth import Axes, add, axes_of, divide, exp, lift, log, negative, subtract, sum as total
 from dualml.reference.rounding import Float, Rounded
 from dualml.reference.trace import Traced
 

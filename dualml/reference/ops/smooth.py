@@ -7,8 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dualml.reference import arithmetic as numbers
-from dualml.reference import elementary
+from dualml.reference import arithmetic as numbers, elementary
 from dualml.reference.arithmetic import Number
 from dualml.reference.contraction import Contraction
 from dualml.reference.rounding import double

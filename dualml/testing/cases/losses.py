@@ -11,7 +11,7 @@ from dualml.protocol import Array
 from dualml.reference.rounding import double
 from dualml.spec.activations import Softplus, Tanh
 from dualml.spec.graph import Precision
-from dualml.spec.layers import Dense
+from dualml.spec.layers import Dense, Pad
 from dualml.spec.losses import (
     BinaryCrossEntropy,
     BinaryFocalCrossEntropy,
@@ -134,6 +134,12 @@ CASES: tuple[Case, ...] = (
     _case("binary-cross-entropy", BinaryCrossEntropy()),
     _case("binary-cross-entropy-one", BinaryCrossEntropy(pos_weight=2.3), units=1),
     _case("binary-cross-entropy-weighted", BinaryCrossEntropy(label_smoothing=0.1, pos_weight=_WEIGHTS), inputs=(2, 4)),
+    LossCase(  # logits of exactly 0, where tf.nn.weighted_cross_entropy_with_logits has no gradient of its logarithm
+        "binary-cross-entropy-weighted-zeros",
+        (1, 4),
+        [Dense(units=3), Pad(1)],
+        BinaryCrossEntropy(label_smoothing=0.1, pos_weight=_WEIGHTS),
+    ),
     _case("binary-focal-cross-entropy", BinaryFocalCrossEntropy()),
     _case("binary-focal-cross-entropy-balanced", BinaryFocalCrossEntropy(gamma=1.5, alpha=0.3), inputs=(2, 4)),
     _case("mae", MeanAbsoluteError()),

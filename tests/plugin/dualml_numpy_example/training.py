@@ -9,40 +9,66 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualml.errors import WeightsError
 from dualml.protocol import Array, Arrays, Batch, Masks, State
-from dualml.spec.graph import Graph
+from dualml.slots import check_state
 from dualml.spec.objective import Minimised
-from dualml.spec.optimizers import Adam, Clipping, GlobalNorm, Optimizer, Sgd
+from dualml.spec.optimizers import AVERAGE, Adam, Clipping, Ema, GlobalNorm, Optimizer, ParameterNorm, Sgd, ValueLimit
 from dualml.weights import check_parameters
 
 if TYPE_CHECKING:
     from dualml_numpy_example.network import NumpyNetwork
 
 
-def global_norm(clip: GlobalNorm, gradients: Arrays) -> float:
+def factor(clip: GlobalNorm | ParameterNorm, gradients: Arrays) -> float:
     """What gradients are multiplied by: ``min(1, max_norm / (norm + epsilon))``, the norm over all of them together."""
     assert clip.epsilon is not None, "settings arrive resolved"
     norm = float(np.sqrt(sum(float(np.vdot(value, value)) for value in gradients.values()))) + clip.epsilon
     return 1.0 if norm <= clip.max_norm else clip.max_norm / norm
 
 
-CLIPPINGS: Mapping[str, Callable[[Any, Arrays], float]] = {"global_norm": global_norm}
+def global_norm(clip: GlobalNorm, gradients: Arrays) -> dict[str, Array]:
+    """All gradients times one factor."""
+    common = factor(clip, gradients)
+    return {name: value * common if common != 1.0 else value for name, value in gradients.items()}
+
+
+def parameter_norm(clip: ParameterNorm, gradients: Arrays) -> dict[str, Array]:
+    """Each gradient times its own factor."""
+    return {name: value * factor(clip, {name: value}) for name, value in gradients.items()}
+
+
+def value_limit(clip: ValueLimit, gradients: Arrays) -> dict[str, Array]:
+    """Each number within its limits."""
+    return {name: np.clip(value, -clip.max_value, clip.max_value) for name, value in gradients.items()}
+
+
+CLIPPINGS: Mapping[str, Callable[[Any, Arrays], dict[str, Array]]] = {
+    "global_norm": global_norm,
+    "norm": parameter_norm,
+    "value": value_limit,
+}
 """Ways to clip by kind."""
 
 
-def decay(settings: Sgd | Adam, value: Array, gradient: Array, lr: float) -> tuple[Array, Array]:
+def decay(settings: Sgd | Adam, weight_decay: float, value: Array, gradient: Array, lr: float) -> tuple[Array, Array]:
     """Weight decay, which changes the parameter or the gradient."""
-    if not settings.weight_decay:
+    if not weight_decay:
         return value, gradient
     if settings.decay == "coupled":
-        return value, gradient + settings.weight_decay * value
-    return value - lr * settings.weight_decay * value, gradient
+        return value, gradient + weight_decay * value
+    return value - lr * weight_decay * value, gradient
 
 
-def sgd(settings: Sgd, value: Array, gradient: Array, slots: dict[str, Array], lr: float, step: int) -> Array:
-    """One parameter after one update of ``dualml.Sgd``; writes the new slots into ``slots``."""
-    start, gradient = decay(settings, value, gradient, lr)
+def averaged(ema: Ema, average: Array, value: Array, step: int) -> Array:
+    """The moving average after update number ``step``."""
+    assert ema.decay is not None, "settings arrive resolved"
+    if step % ema.every:
+        return average
+    return value if step == ema.every else ema.decay * average + (1 - ema.decay) * value
+
+
+def sgd(settings: Sgd, start: Array, gradient: Array, slots: dict[str, Array], lr: float, step: int) -> Array:
+    """One decayed parameter after one update of ``dualml.Sgd``; writes the new slots into ``slots``."""
     if not settings.momentum:
         return start - lr * gradient
     buffer = settings.momentum * slots["momentum"] + (-lr * gradient if settings.lr_in_momentum else gradient)
@@ -52,14 +78,15 @@ def sgd(settings: Sgd, value: Array, gradient: Array, slots: dict[str, Array], l
     return start - lr * (gradient + settings.momentum * buffer if settings.nesterov else buffer)
 
 
-def adam(settings: Adam, value: Array, gradient: Array, slots: dict[str, Array], lr: float, step: int) -> Array:
-    """One parameter after update number ``step`` (from 1) of ``dualml.Adam``; writes the new slots into ``slots``."""
+def adam(settings: Adam, start: Array, gradient: Array, slots: dict[str, Array], lr: float, step: int) -> Array:
+    """One decayed parameter after update ``step`` (from 1) of ``dualml.Adam``; writes the new slots into ``slots``."""
     beta1, beta2, epsilon = settings.beta1, settings.beta2, settings.epsilon
     assert beta1 is not None, "settings arrive resolved"
     assert beta2 is not None, "settings arrive resolved"
-    start, gradient = decay(settings, value, gradient, lr)
     first = slots["first_moment"] = beta1 * slots["first_moment"] + (1 - beta1) * gradient
     second = slots["second_moment"] = beta2 * slots["second_moment"] + (1 - beta2) * gradient * gradient
+    if settings.amsgrad:
+        second = slots["largest_second_moment"] = np.maximum(slots["largest_second_moment"], second)
     correction1, correction2 = 1 - beta1**step, 1 - beta2**step
     if settings.epsilon_placement == "corrected":
         return start - lr * (first / correction1) / (np.sqrt(second / correction2) + epsilon)
@@ -97,13 +124,16 @@ class NumpyTrainer:
         """Clip, then do one update."""
         check_parameters(gradients, self.network.graph, "gradients")
         self.updates += 1
-        factor = 1.0 if self.clip is None else CLIPPINGS[self.clip.kind](self.clip, gradients)
-        update = UPDATES[self.optimizer.kind]
+        settings, update = self.optimizer, UPDATES[self.optimizer.kind]
+        given = {name: np.asarray(gradients[name], dtype=value.dtype) for name, value in self.network.weights.items()}
+        clipped = given if self.clip is None else CLIPPINGS[self.clip.kind](self.clip, given)
         for name, value in self.network.weights.items():
-            gradient = np.asarray(gradients[name], dtype=value.dtype)
             slots = {slot: arrays[name] for slot, arrays in self.slots.items()}
-            clipped = gradient * factor if factor != 1.0 else gradient
-            self.network.weights[name] = update(self.optimizer, value, clipped, slots, float(lr), self.updates)
+            rate = float(lr) * settings.lr_factor(name)
+            start, gradient = decay(settings, settings.decay_of(name, value.shape), value, clipped[name], rate)
+            moved = self.network.weights[name] = update(settings, start, gradient, slots, rate, self.updates)
+            if settings.ema is not None:
+                slots[AVERAGE] = averaged(settings.ema, slots[AVERAGE], moved, self.updates)
             for slot, array in slots.items():
                 self.slots[slot][name] = array
 
@@ -152,7 +182,7 @@ class NumpyTrainer:
         Raises:
             WeightsError: Names or shapes are not the network's.
         """
-        check_state(state, self.network.graph, self.optimizer)
+        check_state(state, self.optimizer, self.network.graph)
         self.updates = state.step
         self.slots = {
             slot: {
@@ -161,14 +191,3 @@ class NumpyTrainer:
             }
             for slot in self.optimizer.slots
         }
-
-
-def check_state(state: State, graph: Graph, optimizer: Optimizer) -> None:
-    """Refuse a state that another optimizer or model left behind."""
-    if set(state.slots) != set(optimizer.slots):
-        raise WeightsError(
-            f"optimizer state must hold the slots {sorted(optimizer.slots)}, got {sorted(state.slots)}; "
-            "is it another optimizer's?"
-        )
-    for slot, arrays in state.slots.items():
-        check_parameters(arrays, graph, f"optimizer state, slot {slot}")

@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PIP_FLAGS ?=
 PROCESSES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-.PHONY: demo test lint format check clean help
+.PHONY: demo test fuzz lint format check clean help
 
 help:  ## Show what there is to make.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -27,6 +27,9 @@ demo: $(READY)  ## Train the founding network in both frameworks on real data an
 
 test: $(READY)  ## Run every test.
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadgroup
+
+fuzz: $(READY)  ## Check 5,000 random models and 5,000 with mistakes, other ones each time.
+	DUALML_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest tests/catalogue/test_random_models.py --numprocesses $(PROCESSES) --dist worksteal
 
 lint: $(READY)  ## Check style and types.
 	$(BIN)/ruff check .

@@ -56,6 +56,19 @@ class Gelu(Elementwise):
 
 
 @keras.saving.register_keras_serializable(package="dualml")
+class Linear(Elementwise):
+    """The inputs, as a tensor of their own.
+
+    Why not stock: ``keras.activations.linear`` returns the very tensor it is given, and a tape has one gradient for
+    it, that of all its readers, where the value of this layer has some of them and the layer before it others.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Values of the inputs' shape and dtype."""
+        return tf.identity(inputs)
+
+
+@keras.saving.register_keras_serializable(package="dualml")
 class LeakyRelu(Elementwise):
     """``x`` where ``x > 0``, else ``negative_slope x``.
 
@@ -260,7 +273,7 @@ ACTIVATIONS: Mapping[str, Callable[[Any, str, str], Any]] = {
     spec.SparsePlus.kind: _stock,
     spec.Threshold.kind: _formula,
     spec.Exponential.kind: _stock,
-    spec.Linear.kind: _stock,
+    spec.Linear.kind: lambda _settings, precision, name: Linear(name=name, dtype=precision),
     spec.Softmax.kind: _softmax,
     spec.LogSoftmax.kind: _log_softmax,
 }

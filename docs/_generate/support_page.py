@@ -43,8 +43,8 @@ judges the same on every run, and that what is not declared is refused.
   value (or of a gradient) in units of the float64 reference's bound on rounding, given what the backend itself computed
   just before. The limit is 1. See [`parity.md`](parity.md).
 - **differences**: largest distance, in float64, between the gradients of the whole model and sixth-order central
-  differences of the reference's loss, relative to the largest gradient; {differences_rho:.2g} of what the differences
-  themselves may be off at most.
+  differences of the reference's loss, relative to the largest gradient. The limit is what the differences may be off by
+  themselves, of which it is {differences_rho:.2g} at most, and 1e-7: beyond that they judge nothing.
 - **{updates} updates**: how far apart the weights of the two backends are after {updates} training steps in float64,
   relative to the largest weight (but at least 1). The limit is {limit:g}; rows that need another one are below.
 - **compiled**: the same distance between compiled and eager training in TensorFlow. PyTorch trains eagerly.

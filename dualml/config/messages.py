@@ -185,7 +185,8 @@ def candidates_at(location: Location, root: type[Settings]) -> list[type[Setting
             current = named
             continue
         fields = [item.model_fields[part] for item in current if part in item.model_fields]
-        current = [found for field in fields for found in _field_settings(field)]
+        if fields:  # else a key of a mapping, such as an output's name in losses
+            current = [found for field in fields for found in _field_settings(field)]
     return current
 
 

@@ -359,5 +359,5 @@ ACTIVATIONS: tuple[type[Keyed], ...] = (
 )
 """Every activation, in the order of the documentation."""
 
-ActivationFunction: TypeAlias = Annotated[Keyed | str, OneKey(*ACTIVATIONS)]
+ActivationFunction: TypeAlias = Annotated[Keyed | str, OneKey(*ACTIVATIONS, name="ActivationFunction")]
 """The type of a setting that names an activation: ``relu`` or ``{leaky_relu: {negative_slope: 0.1}}``."""

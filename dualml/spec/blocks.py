@@ -32,7 +32,7 @@ class BlockDefinition(Settings):
 
 
 def replace_blocks(model: Any) -> Any:
-    """A model as a file has it, with each ``block:`` replaced by a ``group:`` of the layers it stands for.
+    """A model as a file has it, without ``blocks`` and with a ``group:`` of what it stands for for each ``block:``.
 
     Raises:
         ValueError: A block is not defined, its arguments do not fit, or blocks use each other in a circle.
@@ -49,7 +49,8 @@ def replace_blocks(model: Any) -> Any:
         }
     except ValidationError:
         return model  # validation of the key "blocks" says what and where
-    return {**model, "layers": [_replaced(layer, definitions, ()) for layer in model["layers"]]}
+    kept = {key: item for key, item in model.items() if key != "blocks"}
+    return {**kept, "layers": [_replaced(layer, definitions, ()) for layer in model["layers"]]}
 
 
 def _replaced(layer: Any, definitions: Mapping[str, BlockDefinition], used: tuple[str, ...]) -> Any:

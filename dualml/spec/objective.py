@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from dualml.spec.base import Settings
 from dualml.spec.graph import Graph
@@ -28,6 +30,11 @@ class WeightedLoss(Settings):
         if isinstance(value, Loss | str) or (isinstance(value, Mapping) and "loss" not in value):
             return {"loss": value}
         return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        full = handler.resolve_ref_schema(handler(schema))
+        return {"anyOf": [full["properties"]["loss"], full]}
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,12 @@ def within_range(spec: Spec, numbers: Numbers) -> bool:
             spec.graph, numbers.weights, numbers.batch, spec.objective, masks=numbers.masks or None
         )
         inference = reference.forward(spec.graph, numbers.weights, numbers.batch.inputs)
-    arrays = (*found.values.values(), *found.values_gradients.values(), *found.parameters.values(), np.array(found.loss))
+    arrays = (
+        *found.values.values(),
+        *found.values_gradients.values(),
+        *found.parameters.values(),
+        np.array(found.loss),
+    )
     return all(np.abs(array).max(initial=0.0) < LARGEST for array in (*arrays, *inference.values()))
 
 
@@ -162,9 +167,7 @@ def judge(name: str, found: Pass, spec: Spec, numbers: Numbers) -> None:
     bound = bounds.value + reference.penalties_bound(spec.objective, graph, numbers.weights, scored.value, unit=UNIT)
     assert_close(f"{name}: the loss", got.loss, scored.value + added, 2.0 * bound)
     assert_close(f"{name}: the losses of the examples", got.example_losses, scored.examples, 2.0 * bounds.examples)
-    must = reference.local_gradients(
-        graph, numbers.weights, batch, spec.objective, got, masks=masks, unit=UNIT
-    )
+    must = reference.local_gradients(graph, numbers.weights, batch, spec.objective, got, masks=masks, unit=UNIT)
     assert_names(f"{name}: the gradients", got.parameters, must.parameters)
     assert_names(f"{name}: the new buffers", got.buffers, must.buffers)
     for node, value in must.values.items():
@@ -172,7 +175,9 @@ def judge(name: str, found: Pass, spec: Spec, numbers: Numbers) -> None:
         what = f"{name}: the gradient for the value of {node!r} ({operation}), given those of its readers,"
         assert_close(what, got.values_gradients[node], value, 2.0 * must.value_bounds[node])
     for item, value in must.parameters.items():
-        assert_close(f"{name}: the gradient for {item!r}", got.parameters[item], value, 2.0 * must.parameter_bounds[item])
+        assert_close(
+            f"{name}: the gradient for {item!r}", got.parameters[item], value, 2.0 * must.parameter_bounds[item]
+        )
     for item, value in must.buffers.items():
         assert_close(f"{name}: the new {item!r}", got.buffers[item], value, 2.0 * must.buffer_bounds[item])
 
@@ -198,11 +203,16 @@ def compare(spec: Spec, numbers: Numbers, left: Pass, right: Pass) -> None:
     """
     ours, theirs = (kinds_of_arrays(side.inference, side.training) for side in (left, right))
     spread: dict[str, dict[str, Array]] | None = None
+    largest = {
+        what: max((float(np.abs(array).max(initial=0.0)) for array in arrays.values()), default=0.0)
+        for what, arrays in ours.items()
+    }
+    gradients = max(size for what, size in largest.items() if what.startswith("gradient"))
     for what, arrays in ours.items():
-        largest = max((float(np.abs(array).max(initial=0.0)) for array in arrays.values()), default=0.0)
         for name, array in arrays.items():
+            size = gradients if what.startswith("gradient") else largest[what]
             other = theirs[what][name]
-            scale = max(float(np.abs(array).max(initial=0.0)), NEGLIGIBLE * largest)
+            scale = max(float(np.abs(array).max(initial=0.0)), NEGLIGIBLE * size)
             if np.abs(array - other).max(initial=0.0) <= LIMIT * scale:
                 continue
             spread = spread or _spread(spec, numbers)
@@ -212,25 +222,31 @@ def compare(spec: Spec, numbers: Numbers, left: Pass, right: Pass) -> None:
 
 def _spread(spec: Spec, numbers: Numbers, twins: int = 8) -> dict[str, dict[str, Array]]:
     """How far the exact model moves when weights and inputs do by a few roundings."""
-    graph, found = spec.graph, []
+    graph, masks = spec.graph, numbers.masks or None
+    found = []
     for twin in range(twins + 1):
-        generator = np.random.default_rng(twin)
-
-        def near(array: Array) -> Array:
-            if twin == 0 or array.dtype.kind != "f":
-                return array
-            return array * (1.0 + DISTURBANCE * generator.uniform(-1.0, 1.0, array.shape))
-
-        weights = {name: near(array) for name, array in numbers.weights.items()}
-        inputs = {name: near(array) for name, array in graph.named_inputs(numbers.batch.inputs).items()}
+        generator = np.random.default_rng(twin) if twin else None
+        weights = {name: _near(array, generator) for name, array in numbers.weights.items()}
+        given = graph.named_inputs(numbers.batch.inputs)
+        inputs = {name: _near(array, generator) for name, array in given.items()}
         batch = Batch(inputs, numbers.batch.targets, numbers.batch.weights)
-        training = reference.gradients(graph, weights, batch, spec.objective, masks=numbers.masks or None)
+        training = reference.gradients(graph, weights, batch, spec.objective, masks=masks)
         found.append(kinds_of_arrays(reference.forward(graph, weights, inputs), training))
     first, *others = found
     return {
-        what: {name: np.max([np.abs(other[what][name] - array) for other in others], axis=0) for name, array in items.items()}
+        what: {
+            name: np.max([np.abs(other[what][name] - array) for other in others], axis=0)
+            for name, array in items.items()
+        }
         for what, items in first.items()
     }
+
+
+def _near(array: Array, generator: np.random.Generator | None) -> Array:
+    """An array, or one a little off; whole numbers stay."""
+    if generator is None or array.dtype.kind != "f":
+        return array
+    return array * (1.0 + DISTURBANCE * generator.uniform(-1.0, 1.0, array.shape))
 
 
 def same_graph(left: Graph, right: Graph) -> None:

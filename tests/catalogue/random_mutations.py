@@ -11,7 +11,8 @@ from random_settings import KINDS, Draw
 
 Place = tuple[str | int, ...]
 
-NUMBERS = (-1, 0, 1, 2, 3, 7, 19, 0.5, -0.3, 1.0, 1e9, float("nan"), float("inf"))
+SIZES = (-2, -1, 0, 1, 2, 3, 5, 9, 19)
+AMOUNTS = (-0.5, 0.0, 0.4, 1.0, 1.5, 1e9, float("nan"), float("inf"))
 OTHERS = ("nonsense", "", True, None, [], {}, [1], [2, 3], [0, 0, 0, 0], {"nonsense": 1}, "relu", "layer_0", "input")
 """What stands where it does not belong."""
 
@@ -42,22 +43,23 @@ def _chosen(draw: Draw, config: Any, wanted: Any = lambda _place, _value: True) 
     return draw(st.sampled_from(fitting)) if fitting else None
 
 
-def _number(_place: Place, value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(place: Place, value: Any) -> bool:
+    return place[0] == "layers" and isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def other_number(draw: Draw, config: Any) -> None:
     """A size, an axis, a rate or a number of groups that may not fit."""
     place = _chosen(draw, config["model"], _number)
     if place:
-        _put(config["model"], place, draw(st.sampled_from(NUMBERS)))
+        whole = isinstance(value_at(config["model"], place), int)
+        _put(config["model"], place, draw(st.sampled_from(SIZES if whole else AMOUNTS)))
 
 
 def other_value(draw: Draw, config: Any) -> None:
     """A value of another type."""
     place = _chosen(draw, config)
     if place:
-        _put(config, place, copy.deepcopy(draw(st.sampled_from((*OTHERS, *NUMBERS)))))
+        _put(config, place, copy.deepcopy(draw(st.sampled_from((*OTHERS, *SIZES, *AMOUNTS)))))
 
 
 def missing(draw: Draw, config: Any) -> None:
@@ -129,7 +131,9 @@ def bare_layer(draw: Draw, config: Any) -> None:
 
 def other_name(draw: Draw, config: Any) -> None:
     """A name that is taken, unknown, or no name."""
-    place = _chosen(draw, config["model"], lambda place, _value: place[-1] in ("name", "inputs", "mask", "layer", "use"))
+    place = _chosen(
+        draw, config["model"], lambda place, _value: place[-1] in ("name", "inputs", "mask", "layer", "use")
+    )
     names = ["layer_0", "layer_1", "layer_2", "input", "nobody", "dense_1", "1st", "a.b", "", ["layer_0", "layer_0"]]
     if place:
         _put(config["model"], place, draw(st.sampled_from(names)))
@@ -155,6 +159,8 @@ def other_outputs(draw: Draw, config: Any) -> None:
 
 
 MUTATIONS = (
+    other_number,
+    other_number,
     other_number,
     other_number,
     other_number,

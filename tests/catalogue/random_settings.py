@@ -16,7 +16,6 @@ from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import strategies as st
 
 from dualml.spec.base import Keyed, OneKey, Settings
-from dualml.spec.initializers import Initializer
 from dualml.spec.layers import LAYERS, STRUCTURE
 
 Shape = tuple[int, ...]
@@ -388,6 +387,3 @@ def choices(kind: type[Keyed]) -> frozenset[tuple[str, Any]]:
         if field.annotation is bool or bool in get_args(field.annotation):
             found |= {(name, True), (name, False)}
     return frozenset(found)
-
-
-__all__ = ["IDS", "KINDS", "Initializer", "chance", "choices", "drawn_settings", "one_of", "without_initializers"]

@@ -179,7 +179,7 @@ CASES = {
         ["train.batch_size: the run has 64, the config says 10"],
         None,
     ),
-    "no inputs": ("predict run nowhere.npy --out p.npy", ["nowhere.npy", "INPUT must name a file", "Did you mean"], None),
+    "no inputs": ("predict run nowhere.npy --out p.npy", ["nowhere.npy", "INPUT must name", "Did you mean"], None),
     "inputs are a folder": ("predict run empty --out p.npy", ["empty", "folder"], None),
     "inputs too narrow": ("predict run narrow.npy --out p.npy", ["narrow.npy", "64 values", "[3, 63]"], None),
     "inputs not finite": ("predict run nan.npy --out p.npy", ["nan.npy", "must be finite", "example 0"], None),

@@ -109,7 +109,7 @@ def test_links_within_the_settings_lead_somewhere():
 
 def test_the_layer_that_is_shown_is_the_repository_s():
     text = (ROOT / "docs" / "adding-a-layer.md").read_text(encoding="utf-8")
-    quotes = re.findall(r"^`([\w/.]+)`:\n\n```python\n(.*?)```", text, re.MULTILINE | re.DOTALL)
+    quotes = re.findall(r"^`([\w/.]+)`:\n\n```(?:python|text)\n(.*?)```", text, re.MULTILINE | re.DOTALL)
     assert len(quotes) >= 7
     for path, quoted in quotes:
         source = (ROOT / path).read_text(encoding="utf-8")

@@ -164,7 +164,8 @@ BAD = {
     "a block that is not defined": (CHAIN + "    - block: nothing\n", "no block is defined under model.blocks"),
     "an argument too many": (
         CHAIN
-        + "    - block: {use: b, arguments: {widht: 3}}\n  blocks: {b: {parameters: {width: 2}, layers: [dense: $width]}}\n",
+        + "    - block: {use: b, arguments: {widht: 3}}\n"
+        + "  blocks: {b: {parameters: {width: 2}, layers: [dense: $width]}}\n",
         "did you mean 'width'?",
     ),
     "an argument missing": (

@@ -360,14 +360,17 @@ def lr_inside_momentum(patch: Patch) -> None:
 
 @fault("test_update[adam-corrected-decoupled]", "how decay enters")
 def coupled_for_decoupled(patch: Patch) -> None:
-    changed_settings(patch, "adam", lambda settings: {"decay": "coupled"})
+    def decay(original: Any, settings: Any, *args: Any) -> Any:
+        return original(settings.model_copy(update={"decay": "coupled"}), *args)
+
+    wrap(patch, training, "decay", decay)
 
 
 @fault("test_update[clip-active]")
 def clipping_per_parameter(patch: Patch) -> None:
     def apply(original: Any, self: Any, given: Any, lr: float) -> None:
         if self.clip is not None:
-            given = {n: value * training.global_norm(self.clip, {n: value}) for n, value in given.items()}
+            given = {n: value * training.factor(self.clip, {n: value}) for n, value in given.items()}
         original(self, given, lr)
 
     wrap(patch, NumpyTrainer, "apply", apply)
@@ -375,12 +378,12 @@ def clipping_per_parameter(patch: Patch) -> None:
 
 @fault("test_clipping_of_nothing")
 def clipping_divides_by_zero(patch: Patch) -> None:
-    def factor(clip: Any, given: Any) -> Any:
+    def clipped(clip: Any, given: Any) -> Any:
         norm = np.sqrt(sum(float((value * value).sum()) for value in given.values()))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return norm / norm * min(1.0, clip.max_norm / (norm + clip.epsilon)) if norm else np.nan
+        factor = min(1.0, clip.max_norm / (norm + clip.epsilon)) if norm else np.nan
+        return {name: value * factor for name, value in given.items()}
 
-    patch.setitem(training.CLIPPINGS, "global_norm", factor)
+    patch.setitem(training.CLIPPINGS, "global_norm", clipped)
 
 
 @fault("test_arguments_are_only_read", "caller's array")
@@ -658,7 +661,7 @@ def test_names_of_cases_are_unique() -> None:
 @pytest.mark.parametrize("case", [*cases.NETWORK_CASES, *cases.LOSS_CASES], ids=lambda case: case.name)
 def test_no_case_lies_near_a_kink(case: cases.Case) -> None:
     # Otherwise the central differences are off by much, their bound says so, and the check finds nothing.
-    arguments = (case.graph(), case.weights(), case.batch(), case.loss, case.masks())
+    arguments = (case.graph(), case.weights(), case.batch(), case.objective, case.masks())
     for judged in (*oracle.parameter_gradients(*arguments).values(), *oracle.value_gradients(*arguments).values()):
         assert judged.bound.max() < 1e-9 * max(1.0, np.abs(judged.value).max())
 

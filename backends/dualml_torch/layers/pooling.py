@@ -69,10 +69,10 @@ def backwards(pairs: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
 
 
 def _stock_takes(windows: Windows) -> bool:
-    """Whether a stock module can pad like this: the same on both sides, at most half a window."""
-    spans = [dilation * (size - 1) + 1 for size, dilation in zip(windows.sizes, windows.dilations, strict=True)]
+    """Whether a stock module can pad like this: the same on both sides, at most half a window without its dilation."""
     return all(
-        before == after and 2 * before <= span for (before, after), span in zip(windows.pads, spans, strict=True)
+        before == after and 2 * before <= size
+        for (before, after), size in zip(windows.pads, windows.sizes, strict=True)
     )
 
 
@@ -99,7 +99,9 @@ def average_pool(node: Node, placement: Placement) -> nn.Module:
     windows = settings.windows(node.input_shapes[0])
     kind = _AVERAGE[len(windows.sizes) - 1]
     # torch.nn.AvgPool3d refuses windows larger than the input without its padding.
-    small = len(windows.sizes) == 3 and any(n < size for n, size in zip(node.input_shapes[0], windows.sizes, strict=False))
+    small = len(windows.sizes) == 3 and any(
+        n < size for n, size in zip(node.input_shapes[0], windows.sizes, strict=False)
+    )
     if _stock_takes(windows) and not small:
         pads = tuple(before for before, _ in windows.pads)
         return kind(  # type: ignore[no-any-return]

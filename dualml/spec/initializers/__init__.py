@@ -49,7 +49,7 @@ INITIALIZERS: tuple[type[InitializerBase], ...] = (
 )
 """Every initializer, in the order of the documentation."""
 
-Initializer: TypeAlias = Annotated[InitializerBase | str, OneKey(*INITIALIZERS)]
+Initializer: TypeAlias = Annotated[InitializerBase | str, OneKey(*INITIALIZERS, name="Initializer")]
 """The type of a setting that names an initializer."""
 
 __all__ = [

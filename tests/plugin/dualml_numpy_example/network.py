@@ -8,6 +8,7 @@ import numpy as np
 
 from dualml.errors import DataError
 from dualml.protocol import Array, Arrays, Batch, Gradients, Masks
+from dualml.reference.losses import denominator
 from dualml.spec.graph import Graph, Node
 from dualml.spec.objective import Minimised, as_objective
 from dualml.spec.optimizers import Clipping, Optimizer
@@ -64,20 +65,24 @@ class NumpyNetwork:
         *,
         masks: Masks | None = None,
         taps: Sequence[str] = (),
-        count: int | None = None,
+        count: float | None = None,
+        penalised: bool = True,
     ) -> Gradients:
-        """One forward and backward pass in training mode."""
-        count = len(batch) if count is None else count
+        """One forward and backward pass in training mode; ``penalised`` is the trainer's own."""
         values, backwards = self._evaluate(batch.inputs, True, masks)
         targets = self.graph.named_targets(batch.targets)
         examples = np.zeros(len(batch), dtype=self.graph.precision)
+        total = 0.0
         flows: dict[str, Array] = {}
-        for term in as_objective(loss, self.graph).terms:
+        objective = as_objective(loss, self.graph)
+        for term in objective.terms:
             each, gradient = operations.LOSSES[term.loss.kind](term.loss, values[term.output], targets[term.output])
             weights = np.full(len(batch), term.weight, dtype=each.dtype)
             weights = weights if batch.weights is None else weights * batch.weights
             examples += weights * each
-            flows[term.output] = gradient * weights.reshape(-1, *(1,) * (gradient.ndim - 1)) / count
+            divisor = denominator(term.loss, targets[term.output], batch.weights) or 1.0 if count is None else count
+            total += float((weights * each).sum() / divisor)
+            flows[term.output] = gradient * weights.reshape(-1, *(1,) * (gradient.ndim - 1)) / divisor
         parameters = {name: np.zeros_like(value) for name, value in self.weights.items()}
         for node in reversed(self.graph.nodes):
             if node.name not in flows:
@@ -87,8 +92,14 @@ class NumpyNetwork:
                 parameters[name] = parameters[name] + value
             for source, flow in zip(node.inputs, inputs, strict=True):
                 flows[source] = flows[source] + flow if source in flows else flow
+        for regularizer in objective.penalties if penalised else ():
+            l1, l2 = regularizer.factors
+            for name, value in self.weights.items():
+                if regularizer.applies(name):
+                    total += l1 * float(np.abs(value).sum()) + l2 * float((value * value).sum())
+                    parameters[name] = parameters[name] + l1 * np.sign(value) + 2 * l2 * value
         return Gradients(
-            loss=float(examples.sum() / count),
+            loss=total,
             example_losses=examples,
             parameters=parameters,
             values={name: values[name].copy() for name in taps},

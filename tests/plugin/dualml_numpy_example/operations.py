@@ -91,8 +91,14 @@ def dropout(node: Node, inputs: list[Array], weights: Arrays, mask: Array | None
 
 
 def flatten(node: Node, inputs: list[Array], weights: Arrays, mask: Array | None) -> tuple[Array, Backward]:
-    """All axes of an example as one."""
+    """All axes of an example as one, in the order the node says."""
     (x,) = inputs
+    if node.operation == "flatten" and node.settings.order == "channels_first":
+        moved = np.moveaxis(x, -1, 1)
+        return moved.reshape(len(x), -1), lambda gradient: (
+            [np.moveaxis(gradient.reshape(moved.shape), 1, -1)],
+            {},
+        )
     return x.reshape(len(x), -1), lambda gradient: ([gradient.reshape(x.shape)], {})
 
 

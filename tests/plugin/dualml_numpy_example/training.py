@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualml.protocol import Array, Arrays, Batch, Masks, State
+from dualml.reference.losses import denominator
 from dualml.slots import check_state
-from dualml.spec.objective import Minimised
+from dualml.spec.objective import Minimised, as_objective
 from dualml.spec.optimizers import AVERAGE, Adam, Clipping, Ema, GlobalNorm, Optimizer, ParameterNorm, Sgd, ValueLimit
 from dualml.weights import check_parameters
 
@@ -140,13 +141,19 @@ class NumpyTrainer:
     def step(self, batch: Batch, lr: float, *, masks: Masks | None = None) -> float:
         """One update, its gradients summed over pieces of ``batch_size``."""
         loss, total = 0.0, dict[str, Array]()
+        count: float = len(batch)
+        terms = as_objective(self.loss, self.network.graph).terms
+        if len(terms) == 1:  # it may be divided by something else than the number of examples
+            targets = self.network.graph.named_targets(batch.targets)[terms[0].output]
+            count = denominator(terms[0].loss, targets, batch.weights) or 1.0
         for start in range(0, len(batch), self.batch_size):
             rows = slice(start, start + self.batch_size)
             found = self.network.gradients(
                 batch.take(rows),
                 self.loss,
                 masks=None if masks is None else {name: mask[rows] for name, mask in masks.items()},
-                count=len(batch),
+                count=count,
+                penalised=start == 0,
             )
             loss += found.loss
             total = {name: total[name] + value if total else value for name, value in found.parameters.items()}

@@ -11,6 +11,7 @@ import pytest
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(variable, "1")
 
+
 def pytest_collection_modifyitems(items):
     """Run the checks of one case of the conformance kit one after the other, in one process.
 

@@ -69,8 +69,9 @@ def objective_value(
         value = value if term.weight == 1.0 else value * term.weight
         total = value if total is None else total + value
     assert total is not None, "an objective has at least one term"
-    for regularizer in objective.penalties if parameters is not None else ():
-        total = total + penalty(regularizer, parameters)
+    if parameters is not None:
+        for regularizer in objective.penalties:
+            total = total + penalty(regularizer, parameters)
     return total
 
 

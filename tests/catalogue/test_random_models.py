@@ -160,7 +160,8 @@ ONCE_WRONG = {
     + "loss: mse, model: {input: [5, 1, 4], layers: [{max_pool2d: {size: 3, dilation: 2, padding: symmetric}}, "
     "{dense: 2}]}}",
     "max-pool1d-dilated": HEAD
-    + "loss: mse, model: {input: [5, 4], layers: [{dense: 3}, {max_pool1d: {size: 3, dilation: 2, padding: symmetric}}]}}",
+    + "loss: mse, model: {input: [5, 4], layers: [{dense: 3}, {max_pool1d: {size: 3, dilation: 2, padding: symmetric}}"
+    "]}}",
     # keras.activations.linear: the very tensor it is given, so that its gradient was that of all readers of both.
     "linear-beside-its-input": HEAD
     + "loss: mse, model: {input: [3], layers: [{activation: linear, name: same}, {multiply: {}, inputs: [same, input]},"

@@ -37,7 +37,7 @@ def test_dropout_with_given_masks():
 def test_masks_are_asked_for():
     spec = mlp(layers=DROPOUT)
     batch = data(spec, 4)
-    with pytest.raises(ValueError, match=r"exactly the dropout nodes \['drop', 'dropout_1'\]"):
+    with pytest.raises(ValueError, match=r"exactly the nodes that draw, \['drop', 'dropout_1'\]"):
         build(spec).forward(batch.inputs, training=True)
     with pytest.raises(ValueError, match=r"got \['drop'\]"):
         trainer(build(spec), spec).step(batch, 0.1, masks={"drop": np.ones((4, 7), bool)})

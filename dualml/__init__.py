@@ -162,6 +162,7 @@ _HOMES = {
         "TiedDense",
         "TransformerDecoder",
         "TransformerEncoder",
+        "UnitNorm",
     ),
     "dualml.spec.losses": (
         "BinaryCrossEntropy",
@@ -397,6 +398,7 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         TiedDense as TiedDense,
         TransformerDecoder as TransformerDecoder,
         TransformerEncoder as TransformerEncoder,
+        UnitNorm as UnitNorm,
     )
     from dualml.spec.losses import (
         BinaryCrossEntropy as BinaryCrossEntropy,

@@ -15,7 +15,17 @@ import tensorflow as tf  # noqa: E402
 from torch import nn  # noqa: E402
 
 import dualml  # noqa: E402
-from dualml import BatchNorm, Dense, Embedding, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, reference  # noqa: E402
+from dualml import (  # noqa: E402
+    BatchNorm,
+    Dense,
+    Embedding,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    RmsNorm,
+    UnitNorm,
+    reference,
+)
 from dualml.errors import SpecError  # noqa: E402
 from dualml.protocol import Batch  # noqa: E402
 from dualml.spec.layers import Shared  # noqa: E402
@@ -57,6 +67,14 @@ def gap(one: Any, two: Any) -> float:
 
 # ---------------------------------------------------------------- equal to the stock layers with their defaults
 
+
+class TorchNormalize(nn.Module):
+    """There is no stock module, but a stock function."""
+
+    def forward(self, values):
+        return nn.functional.normalize(values, dim=-1)
+
+
 TORCH_STOCK = {
     "batch-1d": (BatchNorm(), (5,), lambda: nn.BatchNorm1d(5)),
     "batch-1d-positions": (BatchNorm(), (4, 5), lambda: nn.BatchNorm1d(5)),
@@ -65,6 +83,7 @@ TORCH_STOCK = {
     "layer": (LayerNorm(), (4, 5), lambda: nn.LayerNorm(5)),
     "layer-two-axes": (LayerNorm(axes=2), (4, 5), lambda: nn.LayerNorm((4, 5))),
     "rms": (RmsNorm(), (4, 5), lambda: nn.RMSNorm(5)),
+    "unit": (UnitNorm(), (4, 5), lambda: TorchNormalize()),
     "group": (GroupNorm(2), (3, 4, 6), lambda: nn.GroupNorm(2, 6)),
     "instance-1d": (InstanceNorm(), (4, 5), lambda: nn.InstanceNorm1d(5)),
     "instance-2d": (InstanceNorm(), (3, 4, 5), lambda: nn.InstanceNorm2d(5)),
@@ -86,7 +105,7 @@ def test_torch_equals_its_stock_layer(case: str, precision: str) -> None:
     assert list(native.state_dict()) == list(stock.state_dict())
     native.load_state_dict(stock.state_dict())
     inputs = (3.0 * draw((4, *shape)) + 1.0).astype(precision)
-    last = isinstance(stock, nn.LayerNorm | nn.RMSNorm)
+    last = isinstance(stock, nn.LayerNorm | nn.RMSNorm | TorchNormalize)
     found = []
     for module in (native, stock):
         x = torch.tensor(inputs if last else np.moveaxis(inputs, -1, 1).copy(), requires_grad=True)
@@ -109,6 +128,7 @@ KERAS_STOCK = {
     "layer": (LayerNorm(), (4, 5), lambda dtype: L.LayerNormalization(dtype=dtype)),
     "layer-two-axes": (LayerNorm(axes=2), (4, 5), lambda dtype: L.LayerNormalization(axis=[1, 2], dtype=dtype)),
     "rms": (RmsNorm(), (4, 5), lambda dtype: L.RMSNormalization(dtype=dtype)),
+    "unit": (UnitNorm(), (4, 5), lambda dtype: L.UnitNormalization(dtype=dtype)),
     "group": (GroupNorm(2), (3, 4, 6), lambda dtype: L.GroupNormalization(groups=2, dtype=dtype)),
     "instance": (InstanceNorm(), (3, 4, 5), lambda dtype: L.GroupNormalization(groups=-1, dtype=dtype)),
 }
@@ -138,7 +158,7 @@ def test_keras_equals_its_stock_layer(case: str, precision: str) -> None:
 
 
 def test_every_layer_is_compared_with_stock() -> None:
-    kinds = {BatchNorm, LayerNorm, RmsNorm, GroupNorm, InstanceNorm}
+    kinds = {BatchNorm, LayerNorm, RmsNorm, UnitNorm, GroupNorm, InstanceNorm}
     assert {type(row[0]) for row in TORCH_STOCK.values()} == kinds
     assert {type(row[0]) for row in KERAS_STOCK.values()} == kinds
 
@@ -150,6 +170,7 @@ TRAINED = {
     "batch-frozen": [Dense(6), BatchNorm(frozen=True), Dense(2)],
     "layer": [Dense(6, activation="tanh"), LayerNorm(), Dense(2)],
     "rms": [Dense(6, activation="tanh"), RmsNorm(), Dense(2)],
+    "unit": [Dense(6, activation="tanh"), UnitNorm(), Dense(2)],
     "group": [Dense(6, activation="tanh"), GroupNorm(2), Dense(2)],
     "instance": [Dense(6, activation="tanh"), InstanceNorm(), Dense(2)],
 }
@@ -312,3 +333,28 @@ def test_native_keras_stays_frozen_and_can_be_saved(tmp_path: Any) -> None:
 def test_what_cannot_work_is_refused(layer: Any, shape: tuple[int, ...], says: str) -> None:
     with pytest.raises((SpecError, ValueError), match=says):
         make_spec(layer(), shape).graph  # noqa: B018 (a property that checks)
+
+
+# ---------------------------------------------------------------- unit norm
+
+
+def test_keras_ops_normalize_has_another_epsilon():
+    """``keras.ops.normalize`` scales nothing shorter than 1e-7 to length 1, the layer nothing shorter than 1e-12."""
+    spec, short = make_spec(UnitNorm(), (3,), "keras"), np.full((1, 3), 1e-9)
+    layer = build(spec, "tensorflow").forward(short)[spec.graph.output]
+    np.testing.assert_allclose(np.linalg.norm(layer), 1.0, rtol=1e-12)
+    assert np.linalg.norm(np.asarray(keras.ops.normalize(short))) < 0.1
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("epsilon", [None, 0.25])
+def test_zeros_stay_zeros_and_have_a_gradient(backend, epsilon):
+    """A vector of zeros has no direction: value 0, derivative ``1 / epsilon``, never NaN."""
+    spec = make_spec([Dense(3), UnitNorm(epsilon=epsilon)], (2,))
+    network = BACKENDS[backend].build(spec.graph, {name: 0.0 * a for name, a in weights_of(spec).items()})
+    name = spec.graph.nodes[0].name
+    got = network.gradients(make_batch(spec, draw((2, 2))), spec.objective, taps=[name, spec.graph.output])
+    assert not got.values[spec.graph.output].any()
+    used = spec.graph.nodes[-1].settings.epsilon
+    upstream = got.values_gradients[spec.graph.output]
+    np.testing.assert_allclose(got.values_gradients[name], upstream / used, rtol=1e-12)

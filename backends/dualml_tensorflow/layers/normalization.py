@@ -93,6 +93,42 @@ def rms_norm(node: Node, precision: str, native_randomness: bool) -> Any:  # noq
     return kind(axis=_last(node.settings.axes), epsilon=node.settings.epsilon, name=node.name, dtype=precision)
 
 
+@keras.saving.register_keras_serializable(package="dualml")
+class UnitNormalization(keras.layers.UnitNormalization):  # type: ignore[misc] # keras is untyped
+    """``x / max(sqrt(sum(x^2)), epsilon)``.
+
+    Why not stock: the epsilon of ``keras.layers.UnitNormalization`` is always 1e-12.
+
+    Attributes:
+        epsilon: The shortest length that is scaled to 1.
+    """
+
+    def __init__(self, epsilon: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.epsilon = epsilon
+
+    def call(self, inputs: Any) -> Any:
+        """Values of the inputs' shape."""
+        return keras.ops.normalize(inputs, axis=self.axis, order=2, epsilon=self.epsilon)
+
+    def get_config(self) -> dict[str, Any]:
+        """The settings, for saving."""
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+STOCK_UNIT_EPSILON = 1e-12
+"""What ``keras.layers.UnitNormalization`` uses."""
+
+
+def unit_norm(node: Node, precision: str, native_randomness: bool) -> Any:  # noqa: ARG001
+    """``keras.layers.UnitNormalization``, or ``UnitNormalization`` with another epsilon."""
+    epsilon = node.settings.epsilon
+    common = {"axis": _last(node.settings.axes), "name": node.name, "dtype": precision}
+    if epsilon == STOCK_UNIT_EPSILON:
+        return keras.layers.UnitNormalization(**common)
+    return UnitNormalization(epsilon, **common)
+
+
 def _common(node: Node, precision: str) -> dict[str, Any]:
     """Arguments that most of the stock layers have."""
     settings = node.settings
@@ -127,6 +163,7 @@ LAYERS: Mapping[str, Make] = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
+    "unit_norm": unit_norm,
     "group_norm": group_norm,
     "instance_norm": group_norm,
 }

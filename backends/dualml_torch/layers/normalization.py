@@ -108,6 +108,35 @@ def rms_norm(node: Node, placement: Placement) -> nn.Module:
     return nn.RMSNorm(shape, eps=settings.epsilon, elementwise_affine=settings.scale, **_placed(placement))
 
 
+class UnitNorm(nn.Module):
+    """``torch.nn.functional.normalize`` as a module.
+
+    Why not stock: there is no stock module.
+
+    Args:
+        axes: How many of the last axes it normalises over.
+        epsilon: The shortest length that is scaled to 1.
+    """
+
+    def __init__(self, axes: int, epsilon: float) -> None:
+        super().__init__()
+        self.axes, self.epsilon = axes, epsilon
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Values of the input's shape."""
+        # The stub knows a single axis only; the function takes several.
+        return nn.functional.normalize(input, 2.0, tuple(range(-self.axes, 0)), self.epsilon)  # type: ignore[arg-type]
+
+    def extra_repr(self) -> str:
+        """The settings, in the module's text."""
+        return f"axes={self.axes}, epsilon={self.epsilon}"
+
+
+def unit_norm(node: Node, placement: Placement) -> nn.Module:  # noqa: ARG001 (one signature for all)
+    """``UnitNorm``."""
+    return UnitNorm(node.settings.axes, node.settings.epsilon)
+
+
 class OffsetGroupNorm(nn.GroupNorm):
     """``torch.nn.GroupNorm`` with an offset and no scale.
 
@@ -172,6 +201,7 @@ LAYERS: Mapping[str, Make] = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
+    "unit_norm": unit_norm,
     "group_norm": group_norm,
     "instance_norm": instance_norm,
 }

@@ -66,6 +66,12 @@ def _rms_norm(call: Call, x: Traced, *, scale: Traced | None = None) -> Traced:
     return y if scale is None else y * scale
 
 
+def _unit_norm(call: Call, x: Traced) -> Traced:
+    """``x / max(sqrt(sum(x^2)), epsilon)``."""
+    squares = ops.sum(ops.square(x), _last(call), keepdims=True)
+    return x * ops.rsqrt(ops.maximum(squares, call.node.settings.epsilon**2))
+
+
 def _group_norm(
     call: Call,
     x: Traced,
@@ -148,5 +154,6 @@ OPERATIONS: Mapping[str, Operation] = {
     "group_norm": _GROUPS,
     "instance_norm": _GROUPS,
     "rms_norm": Formula(_rms_norm),
+    "unit_norm": Formula(_unit_norm),
 }
 """By ``Node.operation``."""

@@ -49,7 +49,7 @@ from dualml.spec.layers.merge import (
     Multiply,
     Subtract,
 )
-from dualml.spec.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm
+from dualml.spec.layers.normalization import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, UnitNorm
 from dualml.spec.layers.pooling import (
     AdaptiveAveragePool1d,
     AdaptiveAveragePool2d,
@@ -107,6 +107,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Attention,
     LayerNorm,
     RmsNorm,
+    UnitNorm,
     SimpleRnn,
     Lstm,
     Gru,
@@ -252,4 +253,5 @@ __all__ = [
     "TiedDense",
     "TransformerDecoder",
     "TransformerEncoder",
+    "UnitNorm",
 ]

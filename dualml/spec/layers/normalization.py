@@ -97,6 +97,26 @@ class RmsNorm(_Normalisation):
         return shape[-self.axes :]
 
 
+class UnitNorm(Layer):
+    """Scales each example's last axes to length 1: ``y = x / max(sqrt(sum(x^2)), epsilon)``.
+
+    The sum is over the last ``axes`` axes. What is shorter than ``epsilon`` becomes ``x / epsilon``: zeros stay zeros.
+    It is ``torch.nn.functional.normalize`` and ``keras.layers.UnitNormalization``, which agree in epsilon: 1e-12.
+
+    Differs from ``keras.ops.normalize``, whose epsilon is 1e-7.
+    """
+
+    kind = "unit_norm"
+
+    axes: PositiveInt = 1
+    """How many of an example's last axes it normalises over."""
+    epsilon: float | None = Field(default=None, gt=0)
+    """The shortest length that is scaled to 1."""
+
+    def shape(self, inputs: tuple[Shape, ...]) -> Shape:
+        return _with_axes(inputs[0], self.axes)
+
+
 class GroupNorm(_Affine):
     """Normalises each example by itself over groups of neighbouring channels (Wu and He, arXiv:1803.08494).
 

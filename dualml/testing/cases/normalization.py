@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dualml.spec.activations import Tanh
 from dualml.spec.initializers import Constant
-from dualml.spec.layers import BatchNorm, Dense, GroupNorm, InstanceNorm, LayerNorm, RmsNorm
+from dualml.spec.layers import BatchNorm, Dense, GroupNorm, InstanceNorm, LayerNorm, RmsNorm, UnitNorm
 from dualml.testing.cases.base import Case, values
 
 CASES: tuple[Case, ...] = (
@@ -18,6 +18,9 @@ CASES: tuple[Case, ...] = (
     Case("rms-norm-keras", (2, 3), [RmsNorm()], conventions="keras", **values()),
     Case("rms-norm-plain", (4,), [RmsNorm(scale=False, epsilon=0.037), Dense(units=3)]),
     Case("rms-norm-two-axes", (2, 2, 3), [RmsNorm(axes=2, epsilon=0.013)], **values()),
+    Case("unit-norm", (5,), [UnitNorm(), Dense(units=3)]),
+    Case("unit-norm-two-axes", (2, 2, 3), [UnitNorm(axes=2)], **values()),
+    Case("unit-norm-short", (2, 3), [UnitNorm(epsilon=1.7)], **values()),
     Case("group-norm", (3, 4), [GroupNorm(2)], **values()),
     Case("group-norm-keras", (2, 2, 4), [GroupNorm(2)], conventions="keras", **values()),
     Case("group-norm-one-group", (4,), [GroupNorm(1, scale=False), Dense(units=2)], **values()),

@@ -15,6 +15,9 @@ from dualml.spec.config import Spec
 from dualml.spec.graph import Precision
 from dualml.testing.cases import Case, Update
 
+NETWORKS_KEPT = 24
+"""How many networks are kept for the checks that follow; those of a framework hold compiled functions, too."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -63,7 +66,7 @@ class Checks:
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Checks that are known to fail: test id, with or without ``[case]``, and the reason. Each must fail."""
 
-    _networks: ClassVar[dict[tuple[str, Precision, int], tuple[Backend, Network]]] = {}  # of one backend at a time
+    _networks: ClassVar[dict[tuple[str, Precision, int], tuple[Backend, Network]]] = {}  # the last ones used, last
 
     @pytest.fixture
     def backend(self) -> Backend:
@@ -104,12 +107,14 @@ class Checks:
         """
         self.require(backend, case.spec(precision))
         key = (case.name, precision, copy)
-        owner, network = self._networks.get(key, (None, None))
+        owner, network = self._networks.pop(key, (None, None))
         if owner is not backend or network is None:
             network = backend.build(case.graph(precision), case.weights(precision))
-            self._networks[key] = (backend, network)
         else:
             network.set_weights(case.weights(precision))
+        self._networks[key] = (backend, network)
+        while len(self._networks) > NETWORKS_KEPT:
+            del self._networks[next(iter(self._networks))]
         return network
 
     def trainer(

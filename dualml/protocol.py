@@ -255,7 +255,7 @@ class Network(Protocol):
             batch_size: Most examples in one forward and backward pass.
             update_size: Most examples in one update (gradient accumulation); ``None``: ``batch_size``.
             clip: Gradient clipping, every setting filled in.
-            compiled: Use the framework's compiler for ``step`` and ``run`` where the backend has one.
+            compiled: Use the framework's compiler or fused kernels for updates where the backend has some.
         """
 
     def seed(self, seed: int) -> None:
@@ -288,4 +288,27 @@ class Backend(Protocol):
 
         Raises:
             UnsupportedError: The graph needs what ``capabilities`` does not list.
+        """
+
+
+@runtime_checkable
+class AdoptingBackend(Protocol):
+    """A backend that can take over a model which the user already has, for ``dualml.diff``."""
+
+    def owns(self, model: object) -> bool:
+        """Whether an object is a model of this framework; imports nothing that is not imported already."""
+
+    def adopt(self, model: Any, loss: Any = None, optimizer: Any = None) -> Any:
+        """Take over a copy of a model; the user's own objects stay as they are.
+
+        Args:
+            model: A model of the framework.
+            loss: Its loss, as the framework's users write it.
+            optimizer: Its optimizer, as the framework's users write it.
+
+        Returns:
+            A ``dualml.native.protocol.NativeModel``.
+
+        Raises:
+            ParityError: The loss or the optimizer does not belong to the model, or is not one of the framework.
         """

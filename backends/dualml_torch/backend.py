@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
 from dualml.errors import BackendUnavailableError, UnsupportedError
 from dualml.protocol import Arrays, Backend, Capabilities
 from dualml.spec.graph import Graph
+from dualml.spec.mixed import MIXED
 from dualml_torch.activations import ACTIVATIONS
 from dualml_torch.layers import JOINS, LAYERS
 from dualml_torch.layout import DTYPES
 from dualml_torch.losses import LOSSES
+from dualml_torch.native.model import TorchNativeModel
 from dualml_torch.network import TorchNetwork
 from dualml_torch.optimizers import OPTIMIZERS
 
@@ -36,9 +39,9 @@ class TorchBackend:
             activations=frozenset(ACTIVATIONS),
             losses=frozenset(LOSSES),
             optimizers=frozenset(OPTIMIZERS),
-            precisions=frozenset(DTYPES),
+            precisions=frozenset({*DTYPES, MIXED}),
             devices=frozenset({"cpu", "gpu"} if torch.cuda.is_available() else {"cpu"}),
-            compiled=False,
+            compiled=True,
             native_randomness=True,
         )
 
@@ -75,6 +78,18 @@ class TorchBackend:
         network = TorchNetwork(graph, torch.device(DEVICES[device]), native_randomness=native_randomness)
         network.set_weights(weights)
         return network
+
+    def owns(self, model: object) -> bool:
+        """Whether a model that the user already has is PyTorch's."""
+        return isinstance(model, torch.nn.Module)
+
+    def adopt(self, model: Any, loss: Any = None, optimizer: Any = None) -> TorchNativeModel:
+        """A user's own model, to be run as it is; the arguments are those of ``TorchNativeModel``.
+
+        Raises:
+            ParityError: They are not what they must be.
+        """
+        return TorchNativeModel(model, loss, optimizer)
 
 
 def _missing(graph: Graph, device: str) -> Iterable[str]:

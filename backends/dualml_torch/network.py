@@ -180,12 +180,11 @@ class TorchNetwork:
             batch_size: Most examples in one forward and backward pass.
             update_size: Most examples in one update (gradient accumulation); ``None``: ``batch_size``.
             clip: Gradient clipping, every setting filled in.
-            compiled: Makes no difference: this backend runs eagerly.
+            compiled: Use PyTorch's fused kernel of the optimizer where it has one; the rest runs eagerly.
         """
         objective = as_objective(loss, self._graph)
-        return TorchTrainer(
-            self, objective, optimizer, batch_size, batch_size if update_size is None else update_size, clip
-        )
+        update = batch_size if update_size is None else update_size
+        return TorchTrainer(self, objective, optimizer, batch_size, update, clip, fused=compiled)
 
     def seed(self, seed: int) -> None:
         """Seed PyTorch's generator of this device where dropout draws its own masks; else change nothing."""
@@ -199,8 +198,14 @@ class TorchNetwork:
     def evaluate(self, inputs: Mapping[str, Tensor], watch: Watch | None = None) -> dict[str, Tensor]:
         """The graph's outputs by node, from placed inputs."""
         ordered = tuple(inputs[name] for name in self._graph.input_names)
-        found = self.native(*ordered) if watch is None else self._model.walk(ordered, watch)
-        return dict(zip(self._graph.outputs, found if isinstance(found, tuple) else (found,), strict=True))
+        if self._graph.mixed:
+            ordered = tuple(item.to(torch.bfloat16) if item.is_floating_point() else item for item in ordered)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._graph.mixed):
+            found = self.native(*ordered) if watch is None else self._model.walk(ordered, watch)
+        outputs = found if isinstance(found, tuple) else (found,)
+        if self._graph.mixed:
+            outputs = tuple(item.to(self.dtype) for item in outputs)
+        return dict(zip(self._graph.outputs, outputs, strict=True))
 
     def place_inputs(self, inputs: Array | Arrays) -> dict[str, Tensor]:
         """Inputs as tensors of their own, channels where the native module wants them."""

@@ -1,8 +1,9 @@
 """Optimizers: the stock ``torch.optim`` class where it computes the spec's formula, else one of ``formulas``.
 
-Every argument is given, so no default of PyTorch is in play. ``fused`` stays off: on a CPU its results differ
-from those of the default in the last bits. ``foreach`` on a CPU gives the same bits as the default (off) and
-halves the time of Adam's many small passes; for the others it is on where PyTorch's own default is, on a GPU.
+Every argument is given, so no default of PyTorch is in play. ``fused`` kernels differ from the default in the last
+bits, so they are on only where the trainer may differ from the eager one by rounding. ``foreach`` on a CPU gives the
+same bits as the default (off) and halves the time of Adam's many small passes; for the others it is on where PyTorch's
+own default is, on a GPU.
 """
 
 from __future__ import annotations
@@ -36,14 +37,22 @@ Groups = list[dict[str, Any]]
 """Groups of parameters with what each has of its own, as ``torch.optim`` takes them."""
 
 
-def build_optimizer(settings: Optimizer, layout: Layout) -> optim.Optimizer:
+FUSED = (optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad)
+"""Stock optimizers that PyTorch has a fused kernel for on every device."""
+
+
+def build_optimizer(settings: Optimizer, layout: Layout, *, fused: bool = False) -> optim.Optimizer:
     """A native optimizer of all parameters.
 
     Args:
         settings: Every setting filled in.
         layout: Of the model's parameters.
+        fused: Use PyTorch's fused kernel where it has one for this optimizer.
     """
     optimizer = OPTIMIZERS[settings.kind](settings, _groups(settings, layout))
+    if fused and type(optimizer) in FUSED:
+        for group in (optimizer.defaults, *optimizer.param_groups):
+            group.update(fused=True, foreach=False)
     set_state(optimizer, settings, layout, start_state(settings, layout.graph))
     if settings.ema is not None:
         _average(optimizer, settings.ema)

@@ -1,4 +1,4 @@
-"""Training in PyTorch, eager: batches, accumulation, clipping, updates and the optimizer's state."""
+"""Training in PyTorch: batches, accumulation, clipping, updates and the optimizer's state."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class TorchTrainer:
         batch_size: Most examples in one forward and backward pass.
         update_size: Most examples in one update.
         clip: Gradient clipping.
+        fused: Use PyTorch's fused kernel of the optimizer where it has one.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class TorchTrainer:
         batch_size: int,
         update_size: int,
         clip: Clipping | None,
+        *,
+        fused: bool = False,
     ) -> None:
         self._network = network
         self._objective = objective
@@ -69,7 +72,7 @@ class TorchTrainer:
         self._update_size = update_size
         self._clip = clip
         self._parameters = list(network.layout.parameters.values())
-        self._optimizer = build_optimizer(settings, network.layout)
+        self._optimizer = build_optimizer(settings, network.layout, fused=fused)
         self._updates = 0
 
     @property

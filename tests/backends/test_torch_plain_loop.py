@@ -118,7 +118,7 @@ def test_plain_loop_is_reproduced_bit_for_bit(optimizer: str, loss: str, clip: f
     order = np.random.default_rng(1).permutation(np.tile(np.arange(50), 3))
     rates = np.linspace(0.05, 0.001, 10)
 
-    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=16, clip=spec.train.clip)
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=16, clip=spec.train.clip, compiled=False)
     losses = trainer.run(trainer.place(batch), order, rates)
 
     model = plain_model(precision, initial_weights(spec.graph, spec.seed))
@@ -146,7 +146,7 @@ def assert_loop_is_reproduced(settings: Any, make_optimizer: Any, precision: str
     network = make_network(spec)
     batch = make_batch(spec, 50)
     order = np.random.default_rng(1).permutation(np.tile(np.arange(50), 3))
-    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=16)
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=16, compiled=False)
     given = np.full(10, spec.optimizer.lr) if rates is None else rates
     losses = trainer.run(trainer.place(batch), order, given)
 
@@ -197,7 +197,7 @@ def test_plain_accumulation_is_reproduced_bit_for_bit(precision: str) -> None:
     spec = make_spec(precision=precision)
     network = make_network(spec)
     batch = make_batch(spec, 42)
-    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=8, update_size=20)
+    trainer = network.trainer(spec.loss, spec.optimizer, batch_size=8, update_size=20, compiled=False)
     losses = trainer.run(trainer.place(batch), np.arange(42), np.full(3, 0.01))
 
     model = plain_model(precision, initial_weights(spec.graph, spec.seed))

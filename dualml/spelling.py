@@ -53,9 +53,18 @@ OTHER_NAMES = {
 }
 """What people used to one of the frameworks call something, and what it is called here."""
 
+LEFT_OUT = {
+    "ctc": "CTC is left out because TensorFlow computes it in float32 alone, and gives other values than PyTorch where "
+    "no alignment exists; use cross_entropy with ignore_index for targets aligned with the steps, or the framework's "
+    "own loss on the native model",
+}
+"""What both frameworks have and the catalogue has not, and why."""
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A ``"; did you mean 'x'?"`` for a misspelt name, or the list of known names if none is close.
+
+    For what is left out on purpose, the reason.
 
     Example:
         >>> nearest("adm", ["sgd", "adam"])
@@ -64,6 +73,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         '; known: sgd, adam'
     """
     known = list(known)
+    if name.lower() in LEFT_OUT and name not in known:
+        return f"; {LEFT_OUT[name.lower()]}"
     other = OTHER_NAMES.get(name.lower(), name.lower())
     if other in known and other != name:
         return f"; did you mean {other!r}?"

@@ -9,7 +9,9 @@ from typing import Any
 import keras
 
 from dualml.spec.graph import Graph
+from dualml.spec.mixed import MIXED
 from dualml_tensorflow.layers import LAYERS, invoke
+from dualml_tensorflow.layers.mixed import summing_in_float32
 
 NAME = "model"
 """Name of every native model; without one Keras numbers them by a process-wide count."""
@@ -49,10 +51,12 @@ def build_model(graph: Graph, *, native_randomness: bool) -> NativeModel:
         for item in graph.inputs
     }
     inputs = list(values.values())
+    policy = MIXED if graph.mixed else graph.precision  # Keras has a dtype policy of the same name and meaning
     layers: dict[str, Any] = {}
     for node in graph.nodes:
         if node.owner == node.name:
-            layers[node.name] = LAYERS[node.operation](node, graph.precision, native_randomness)
+            made = LAYERS[node.operation](node, policy, native_randomness)
+            layers[node.name] = summing_in_float32(made) if graph.mixed else made
             for parameter in node.parameters:
                 owner, _, _ = parameter.name.rpartition(".")
                 if owner != node.name:  # a tied parameter: the layer takes its variable from the owner's

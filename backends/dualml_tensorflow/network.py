@@ -88,7 +88,7 @@ class TensorflowNetwork:
         nodes = self._known((*taps, *self.graph.outputs))
 
         def evaluate(inputs: Tensors, masks: Tensors) -> Tensors:
-            return self.values(inputs, masks, nodes, training=training)
+            return self.kept(self.values(inputs, masks, nodes, training=training))
 
         function = self._traced(("forward", nodes, training), evaluate, training=training)
         with self.placement(), self.kept_buffers():
@@ -100,7 +100,7 @@ class TensorflowNetwork:
         name = self.graph.output if output is None else output
 
         def evaluate(inputs: Tensors, masks: Tensors) -> Any:
-            value = self.values(inputs, masks, (name,), training=False)[name]
+            value = self.kept(self.values(inputs, masks, (name,), training=False))[name]
             return PREDICTIONS[self.graph.predictions[name]](value)
 
         function = self._traced(("predict", name), evaluate, training=False)
@@ -244,6 +244,12 @@ class TensorflowNetwork:
             values = self._models[operations](ordered[0] if len(ordered) == 1 else ordered, training=training)
         return {name: inputs[name] if name in inputs else values[name] for name in names}
 
+    def kept(self, values: Tensors) -> Tensors:
+        """The same values; those of a layer that computes in bfloat16 in float32."""
+        return {
+            name: tf.cast(value, tf.float32) if value.dtype == tf.bfloat16 else value for name, value in values.items()
+        }
+
     def differentiate(
         self,
         inputs: Mapping[str, Any],
@@ -280,7 +286,8 @@ class TensorflowNetwork:
                 tape.watch([value for value in inputs.values() if value.dtype.is_floating])
             with seen_by(tape if taps else None, self._model.layers):
                 values = self.values(inputs, masks, nodes, training=True)
-            total, losses = objective_value(objective, values, targets, weights, divided_by)
+            outputs = self.kept({name: values[name] for name in self.graph.outputs})
+            total, losses = objective_value(objective, outputs, targets, weights, divided_by)
             penalty = penalties(objective, dict(zip(self.variables, variables, strict=True)))
             if penalty is not None:
                 total += tf.where(penalised, penalty, tf.zeros_like(penalty))
@@ -291,8 +298,8 @@ class TensorflowNetwork:
         )
         for name in tapped.keys() - watched.keys():  # whole numbers have no gradient
             slopes[name] = tf.zeros(tf.shape(tapped[name]), self.graph.precision)
-        slopes = {name: tf.convert_to_tensor(slope) for name, slope in slopes.items()}
-        return total, losses, [tf.convert_to_tensor(item) for item in parameters], tapped, slopes
+        slopes = self.kept({name: tf.convert_to_tensor(slope) for name, slope in slopes.items()})
+        return total, losses, [tf.convert_to_tensor(item) for item in parameters], self.kept(tapped), slopes
 
     def _known(self, names: Sequence[str]) -> tuple[str, ...]:
         """The names once each.

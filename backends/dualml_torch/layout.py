@@ -28,8 +28,9 @@ def to_tensor(array: Array, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def to_array(tensor: Tensor) -> Array:
-    """An array of its own with a tensor's values."""
-    return np.array(tensor.detach().cpu().numpy(), order="C", copy=True)
+    """An array of its own with a tensor's values; those of bfloat16 in float32, as NumPy has no such format."""
+    tensor = tensor.detach().cpu()
+    return np.array((tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy(), order="C", copy=True)
 
 
 class Layout:

@@ -16,6 +16,7 @@ from dualml.spec.initializers import INITIALIZERS
 from dualml.spec.layers import LAYERS, Activation, Block
 from dualml.spec.losses import LOSSES
 from dualml.spec.metrics import METRICS
+from dualml.spec.mixed import MIXED
 from dualml.spec.optimizers import CLIPPINGS, OPTIMIZERS
 from dualml.spec.regularizers import REGULARIZERS
 from dualml.spec.schedules import SCHEDULES
@@ -103,7 +104,7 @@ def _declared(able: Mapping[str, Capabilities]) -> Iterator[str]:
         "native dropout masks": [item.native_randomness for item in able.values()],
         "compiled steps": [item.compiled for item in able.values()],
     }
-    for precision in PRECISIONS:
+    for precision in (*PRECISIONS, MIXED):
         cells[precision] = [precision in item.precisions for item in able.values()]
     for label, flags in cells.items():
         yield f"| {label} | " + " | ".join("yes" if flag else "no" for flag in flags) + " |"

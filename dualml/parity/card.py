@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dualml.metrics.text import shown
+from dualml.parity import native_card
 from dualml.parity.judge import LIMIT
 from dualml.parity.report import Report, worst
 
@@ -37,11 +38,16 @@ def _line(label: str, text: str) -> str:
 
 def _lines(report: Report) -> Iterator[str]:
     left, right = report.environment["left"], report.environment["right"]
+    if report.native is not None:
+        head = f"dualml diff: {report.verdict.upper()}    {_name(left)} <-> {_name(right)}    float32 + float64"
+        yield f"{head}    {report.seconds:.1f} s"
+        yield from (_line(label, text) for label, text in native_card.lines(report, report.native))
+        return
     precision = report.environment["precision"]
-    other = "float32" if precision == "float64" else "float64"
+    others = " + ".join(other for other in ("float64", "float32") if other != precision)
     yield (
         f"dualml compare: {report.verdict.upper()}    {_name(left)} <-> {_name(right)}    "
-        f"{precision} + {other}    {report.seconds:.1f} s"
+        f"{precision} + {others}    {report.seconds:.1f} s"
     )
     first = report.first_divergence
     if first is not None:

@@ -34,12 +34,12 @@ from dualml.parity.structure import incomparable
 from dualml.parity.verdict import Evidence
 from dualml.protocol import Array
 from dualml.spec.config import Spec
+from dualml.spec.graph import Arithmetic, Precision
+from dualml.spec.mixed import MIXED
 from dualml.spec.schedules import ReduceOnPlateau
 from dualml.training.plan import Plan
 from dualml.training.run_directory import StoredRun, open_run
 from dualml.weights import initial_weights
-
-Precision = Literal["float32", "float64"]
 
 FIRST_STEPS = 3
 """Updates judged in full at the beginning: a wrong beta2 is invisible at step 1 alone."""
@@ -176,7 +176,7 @@ class Comparison:
         return self.data
 
     def run(self) -> Evidence:
-        """Run both sides in both precisions."""
+        """Run both sides in the precision asked for and in those that decide."""
         evidence = Evidence(self.left, self.right, skipped=self.skipped)
         evidence.structure = incomparable(self.left, self.right)
         with ExitStack() as stack:
@@ -185,9 +185,9 @@ class Comparison:
             evidence.descriptions = self.both(sides, methodcaller("describe"))
             if evidence.structure is not None:
                 return evidence
-            primary: Precision = self.left.precision
-            secondary: Precision = "float32" if primary == "float64" else "float64"
-            for precision in (primary, secondary):
+            primary: Arithmetic = MIXED if MIXED in (self.left.precision, self.right.precision) else self.left.precision
+            others: tuple[Precision, ...] = ("float64", "float32")
+            for precision in (primary, *(other for other in others if other != primary)):
                 self.told(f"{precision}: running both sides")
                 _Pass(self, sides, precision, precision == primary, evidence).run()
         return evidence
@@ -217,11 +217,15 @@ class Comparison:
 
 @dataclass
 class _Pass:
-    """The run of both sides in one precision."""
+    """The run of both sides in one precision.
+
+    In mixed precision nothing is judged: no bound on a product in bfloat16 is proven. Both sides run freely, and what
+    they mean is judged in the other precisions.
+    """
 
     comparison: Comparison
     sides: tuple[Side, Side]
-    precision: Precision
+    precision: Arithmetic
     primary: bool
     evidence: Evidence
     checks: list[Check] = field(default_factory=list)
@@ -233,7 +237,9 @@ class _Pass:
         examples = self.evidence.descriptions[0]["examples"]
         self.plan = Plan(self.specs[0], examples)
         self.full_steps = full_steps(self.plan, self.comparison.steps)
-        if not self.primary:
+        if self.precision == MIXED:
+            self.full_steps = []
+        elif not self.primary:
             self.full_steps = [step for step in self.full_steps if step <= LAST_SECONDARY_STEP]
 
     def run(self) -> None:

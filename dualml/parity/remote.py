@@ -8,12 +8,13 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dualml import errors
 from dualml.errors import DualmlError, ParityError
 from dualml.parity.records import Record
 from dualml.spec.config import Spec
+from dualml.spec.graph import Arithmetic
 from dualml.training.run_directory import to_yaml
 from dualml.weights import write_text
 
@@ -75,7 +76,7 @@ class RemoteSide:
         Path(path).unlink()
         return record
 
-    def start(self, precision: Literal["float32", "float64"]) -> Record:
+    def start(self, precision: Arithmetic) -> Record:
         return self._record(self._ask("start", precision=precision))
 
     def advance(self, count: int) -> list[Record]:

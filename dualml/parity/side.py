@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from dualml.evaluation import evaluate, take
 from dualml.parity.records import Key, Record, input_keys, parameter_keys, state_keys
 from dualml.protocol import Array, Arrays, Batch, State
 from dualml.spec.config import Spec
+from dualml.spec.graph import Arithmetic
 from dualml.training.plan import Plan, dropout_masks
 from dualml.weights import initial_weights
 
@@ -26,7 +27,7 @@ PREDICTION_ROWS = 10_000
 class Side(Protocol):
     """What the comparison asks of a side, in this process or in one of its own."""
 
-    def start(self, precision: Literal["float32", "float64"]) -> Record:
+    def start(self, precision: Arithmetic) -> Record:
         """Build the model and record its first state (step 0)."""
 
     def advance(self, count: int) -> list[Record]:
@@ -77,7 +78,7 @@ class LocalSide:
         registry.check(self.backend, self.spec)
         self.dataset = dataset
 
-    def start(self, precision: Literal["float32", "float64"]) -> Record:
+    def start(self, precision: Arithmetic) -> Record:
         self.spec = self.spec.replace(precision=precision).resolved
         self.plan = Plan(self.spec, len(self.dataset.train))
         graph = self.spec.graph
@@ -93,7 +94,7 @@ class LocalSide:
         )
         self.step = 0
         rows = np.arange(min(PROBE_ROWS, len(held_back(self.dataset))))
-        self.probe = held_back(self.dataset).gather(rows, precision)[0]
+        self.probe = held_back(self.dataset).gather(rows, self.spec.dtype)[0]
         arrays = parameter_keys("init", self.network.get_weights())
         arrays |= state_keys(self.trainer.get_state())
         arrays |= {Key("input", name, PROBE): array for name, array in graph.named_inputs(self.probe).items()}
@@ -102,7 +103,7 @@ class LocalSide:
     def batch(self, step: int) -> tuple[Batch, dict[str, Array] | None, float]:
         """Examples, masks and learning rate of an update (counted from 0)."""
         rows = self.plan.batch_order(step)
-        batch = take(self.dataset.train, rows, self.spec.precision)
+        batch = take(self.dataset.train, rows, self.spec.dtype)
         masks = dropout_masks(self.spec.graph, self.spec, step, len(rows), self.plan.update_size)
         return batch, masks, float(self.plan.rates(step, 1)[0])
 
@@ -200,7 +201,7 @@ class LocalSide:
         pieces: list[Array] = []
         for start in range(0, min(len(split), PREDICTION_ROWS), 1024):
             rows = np.arange(start, min(start + 1024, len(split), PREDICTION_ROWS))
-            pieces.append(self.network.predict(split.gather(rows, self.spec.precision)[0]))
+            pieces.append(self.network.predict(split.gather(rows, self.spec.dtype)[0]))
         arrays = {Key("prediction", self.spec.graph.output, "held_back"): np.concatenate(pieces)}
         return Record(
             self.step, arrays, facts=evaluate(self.network, split, self.spec.objective, self.spec.metrics or ())

@@ -21,6 +21,7 @@ from dualml.parity.structure import Mismatch
 from dualml.parity.training import TrainingPath
 from dualml.protocol import Array
 from dualml.spec.config import Spec
+from dualml.spec.mixed import MIXED
 
 Kind = Literal["rounding", "semantic"]
 Deviates = Literal["left", "right", "both", "unknown"]
@@ -95,7 +96,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Decision:
     """What decides.
 
     Attributes:
@@ -149,24 +150,24 @@ def place(step: int, phase: str, node: str, tensor: str) -> dict[str, Any]:
     return {"step": step, "phase": phase, "node": node, "tensor": tensor}
 
 
-def structural_finding(evidence: Evidence) -> Finding | None:
+def structural_finding(evidence: Evidence) -> Decision | None:
     """The two specs cannot be compared tensor for tensor."""
     mismatch = evidence.structure
     if mismatch is None:
         return None
     first = place(0, mismatch.phase, mismatch.node, mismatch.tensor)
     cause = configured_cause(evidence.left, evidence.right, followed=True)
-    return Finding("different", "semantic", first, "unknown", cause)
+    return Decision("different", "semantic", first, "unknown", cause)
 
 
-def failing_finding(evidence: Evidence) -> Finding | None:
+def failing_finding(evidence: Evidence) -> Decision | None:
     """A judged array lies outside its bound on rounding, in either precision, or bits that must be equal are not."""
     failures = sorted((check for check in evidence.checks if check.ok is False), key=ladder_position)
     if not failures:
         return None
     check = failures[0]
     followed = evidence.left_follows_own and evidence.right_follows_own
-    return Finding(
+    return Decision(
         "different",
         kind_of(check, evidence, "different"),
         place(check.step, check.phase, check.node, check.tensor),
@@ -176,7 +177,7 @@ def failing_finding(evidence: Evidence) -> Finding | None:
     )
 
 
-def training_finding(evidence: Evidence) -> Finding | None:
+def training_finding(evidence: Evidence) -> Decision | None:
     """An update that trains is not the update that was judged."""
     off = [side for side in SIDES if evidence.training.differs(side)]
     if not off:
@@ -185,25 +186,25 @@ def training_finding(evidence: Evidence) -> Finding | None:
     said = "what trains (Trainer.run) does another update than gradients and apply do"
     deviates: Deviates = "both" if len(off) == len(SIDES) else off[0]
     cause = Cause("unknown", False, None, None, said)
-    return Finding("different", "semantic", first, deviates, cause, evidence.training.scaling(off[0]))
+    return Decision("different", "semantic", first, deviates, cause, evidence.training.scaling(off[0]))
 
 
-def stored_finding(evidence: Evidence) -> Finding | None:
+def stored_finding(evidence: Evidence) -> Decision | None:
     """Two runs of the same meaning that were not trained equally long."""
     runs = evidence.runs
     if runs is None or runs.steps[0] == runs.steps[1]:
         return None
     said = f"the left run did {runs.steps[0]} updates, the right one {runs.steps[1]}"
     first = place(min(runs.steps) + 1, "prediction", evidence.left.graph.output, "stored weights")
-    return Finding("different", "semantic", first, "unknown", Cause("unknown", False, *runs.steps, said))
+    return Decision("different", "semantic", first, "unknown", Cause("unknown", False, *runs.steps, said))
 
 
-def agreement(evidence: Evidence, reasons: list[str]) -> Finding:
+def agreement(evidence: Evidence, reasons: list[str]) -> Decision:
     """Nothing judged differs."""
     gaps = [check.max_abs for check in evidence.checks]
     if evidence.runs is not None:
         gaps += evidence.runs.facts["weights"].values()
-    return Finding("undecided" if reasons else "equal", "rounding" if any(gap > 0 for gap in gaps) else None)
+    return Decision("undecided" if reasons else "equal", "rounding" if any(gap > 0 for gap in gaps) else None)
 
 
 def kind_of(check: Check, evidence: Evidence, verdict: Verdict) -> Kind | None:
@@ -230,6 +231,12 @@ def undecided_reasons(evidence: Evidence) -> list[str]:
     for precision in ("float32", "float64"):
         if evidence.structure is None and precision not in judged:
             reasons.append(f"nothing was judged in {precision}")
+    if evidence.structure is None and MIXED in (evidence.left.precision, evidence.right.precision):
+        reasons.append(
+            f"{MIXED} is not certified: no bound on the rounding of a product in bfloat16 is proven, so its run was "
+            "recorded and not judged. What the spec means was judged in float64 and float32, and every check agrees; "
+            "for a verdict, compare with --set precision=float32"
+        )
     if evidence.undefined:
         reasons.append(
             f"{evidence.undefined} values are not finite in the float64 reference either, or do not fit into float32, "

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Float: TypeAlias = NDArray[np.float64]
 """Every array of the reference: float64."""
 
-_UNITS = {"float32": 2.0**-24, "float64": 2.0**-53}
-_SMALLEST_NORMAL = {2.0**-24: 2.0**-126, 2.0**-53: 2.0**-1022}
+_UNITS = {"bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+_SMALLEST_NORMAL = {2.0**-8: 2.0**-126, 2.0**-24: 2.0**-126, 2.0**-53: 2.0**-1022}
 
 
 def double(array: Any) -> Float:
@@ -26,7 +26,7 @@ def double(array: Any) -> Float:
 
 
 def unit_roundoff(precision: str) -> float:
-    """Largest relative error ``u`` of rounding to nearest: 2^-24 for float32, 2^-53 for float64.
+    """Largest relative error ``u`` of rounding to nearest: 2^-8 for bfloat16, 2^-24 for float32, 2^-53 for float64.
 
     Raises:
         ValueError: Another precision.
@@ -45,7 +45,8 @@ def underflow_unit(unit: float) -> float:
         ValueError: No supported precision has this unit roundoff.
     """
     if unit not in _SMALLEST_NORMAL:
-        raise ValueError(f"unit must be the unit roundoff of float32 (2^-24) or float64 (2^-53), got {unit!r}")
+        known = "bfloat16 (2^-8), float32 (2^-24) or float64 (2^-53)"
+        raise ValueError(f"unit must be the unit roundoff of {known}, got {unit!r}")
     return _SMALLEST_NORMAL[unit]
 
 

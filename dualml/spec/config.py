@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +11,11 @@ from pydantic import Field, model_validator
 
 from dualml.spec.base import Settings, require_one
 from dualml.spec.data import DataSettings
-from dualml.spec.graph import Graph, Precision
+from dualml.spec.graph import Arithmetic, Graph, Precision
 from dualml.spec.graph_builder import build_graph
 from dualml.spec.losses import AnyLoss, Loss
 from dualml.spec.metrics import AnyMetric
+from dualml.spec.mixed import MIXED, check_mixed
 from dualml.spec.model import Model
 from dualml.spec.objective import Objective, Term, WeightedLoss
 from dualml.spec.optimizers import AnyOptimizer
@@ -35,8 +37,8 @@ class Spec(Settings):
     """Which backend runs it: ``torch``, ``tensorflow`` or a third party's name."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of initial weights, data order, splits and random masks."""
-    precision: Precision = "float32"
-    """Number format of weights and arithmetic."""
+    precision: Arithmetic = "float32"
+    """Number format of weights and arithmetic; ``mixed_bfloat16``: layers compute in bfloat16, the rest is float32."""
     conventions: Conventions = "torch"
     """Whose defaults fill what is left unsaid."""
     randomness: Literal["shared", "native"] = "shared"
@@ -99,13 +101,23 @@ class Spec(Settings):
         """The model as nodes with shapes and parameters, every default filled in.
 
         Raises:
-            SpecError: The layers do not fit together; the message holds every problem.
+            SpecError: The layers do not fit together; the message holds every problem. Or one of them cannot compute in
+                mixed precision.
         """
         from dualml.conventions import fill, preset_of
 
         complete = partial(fill, preset=preset_of(self))
         predictions = [item.loss.prediction for item in self.ordered_losses]
-        return build_graph(self.resolved.model, self.precision, predictions, complete)
+        graph = build_graph(self.resolved.model, self.dtype, predictions, complete)
+        if self.precision != MIXED:
+            return graph
+        check_mixed(graph)
+        return replace(graph, mixed=True)
+
+    @property
+    def dtype(self) -> Precision:
+        """Number format of what is kept: weights, data, losses."""
+        return "float64" if self.precision == "float64" else "float32"
 
     def replace(self, **changes: Any) -> Spec:
         """A copy with some settings changed, validated like a new one.

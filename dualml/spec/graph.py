@@ -17,6 +17,9 @@ from dualml.spec.layers import Shape
 from dualml.spec.model import INPUT
 
 Precision = Literal["float32", "float64"]
+"""How a model's numbers are kept."""
+Arithmetic = Literal["float32", "float64", "mixed_bfloat16"]
+"""What a spec's ``precision`` can say; the last is explained in ``dualml.spec.mixed``."""
 Prediction = Literal["softmax", "sigmoid", "identity"]
 
 
@@ -126,8 +129,9 @@ class Graph:
         nodes: The operations, each after those that feed it.
         outputs: Names of the nodes whose values the losses take; the first is the main one.
         output_names: The layers' names as the model lists them, by which targets are given.
-        precision: Number format of weights and arithmetic.
+        precision: Number format of weights, of arrays that come and go, and, unless ``mixed``, of arithmetic.
         predictions: What turns each output into a prediction.
+        mixed: Whether layers compute in bfloat16; see ``dualml.spec.mixed``.
     """
 
     inputs: tuple[GraphInput, ...]
@@ -136,6 +140,7 @@ class Graph:
     output_names: tuple[str, ...]
     precision: Precision
     predictions: Mapping[str, Prediction]
+    mixed: bool = False
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -237,6 +242,7 @@ def parameter_count(graph: Graph) -> int:
 
 __all__ = [
     "INPUT",
+    "Arithmetic",
     "Buffer",
     "Graph",
     "GraphInput",

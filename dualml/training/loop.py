@@ -140,7 +140,7 @@ class Training:
 
     def place(self, rows: Array) -> Any:
         """Rows of the training data as the framework holds them."""
-        return self.trainer.place(take(self.dataset.train, rows, self.spec.precision))
+        return self.trainer.place(take(self.dataset.train, rows, self.spec.dtype))
 
     def epoch(self, placed: Any) -> None:
         """Train one epoch, or the rest of one."""

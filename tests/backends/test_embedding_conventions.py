@@ -44,44 +44,6 @@ def numbers(*shape: int, seed: int = 0) -> Any:
 # ------------------------------------------------------------------ as each framework has it
 
 
-@pytest.mark.parametrize("padding", [None, 0, 6])
-def test_torch_conventions_are_the_stock_module_to_the_last_bit(padding: int | None) -> None:
-    import torch
-
-    spec = make_spec({"embedding": {**EMBEDDING, "padding_index": padding}}, conventions="torch")
-    theirs = torch.nn.Embedding(VOCABULARY, UNITS, padding_idx=padding, dtype=torch.float64)
-    network = build(spec, "torch")
-    assert type(network.native[0]) is torch.nn.Embedding
-    network.native[0].load_state_dict(theirs.state_dict())
-    output = theirs(torch.tensor(IDS))
-    assert np.array_equal(network.forward(IDS)["embedding_1"], output.detach().numpy())
-    targets = numbers(*output.shape)
-    ((output - torch.tensor(targets)) ** 2).flatten(1).mean(1).mean().backward()
-    found = network.gradients(Batch(IDS, targets), spec.loss).parameters["embedding_1.table"]
-    assert np.array_equal(found, theirs.weight.grad.numpy())
-
-
-def test_keras_conventions_are_the_stock_layer_to_the_last_bit() -> None:
-    import keras
-    import tensorflow as tf
-
-    spec = make_spec({"embedding": EMBEDDING}, conventions="keras")
-    network = build(spec, "tensorflow")
-    mine = network.native.get_layer("embedding_1")
-    assert type(mine) is keras.layers.Embedding
-    theirs = keras.layers.Embedding(VOCABULARY, UNITS, dtype="float64")
-    theirs.build()
-    theirs.set_weights(mine.get_weights())
-    targets = numbers(2, LENGTH, UNITS)
-    with tf.GradientTape() as tape:
-        output = theirs(IDS)
-        loss = tf.reduce_mean((output - targets) ** 2)
-    assert np.array_equal(network.forward(IDS)["embedding_1"], output.numpy())
-    slope = tf.convert_to_tensor(tape.gradient(loss, theirs.trainable_variables[0])).numpy()
-    found = network.gradients(Batch(IDS, targets), spec.loss).parameters["embedding_1.table"]
-    np.testing.assert_allclose(found, slope, rtol=1e-15, atol=1e-17)
-
-
 def test_initial_tables_are_normal_in_torch_and_narrow_in_keras() -> None:
     large = {"embedding": {"vocabulary": 500, "units": 20, "padding_index": 3}}
     spec = make_spec(large, conventions="torch")

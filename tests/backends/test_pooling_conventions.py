@@ -19,12 +19,10 @@ from dualml.spec.layers import Dense  # noqa: E402
 from dualml.spec.layers.pooling import (  # noqa: E402
     AdaptiveAveragePool1d,
     AdaptiveAveragePool2d,
-    AdaptiveAveragePool3d,
     AdaptiveMaxPool2d,
     AdaptiveMaxPool3d,
     AveragePool1d,
     AveragePool2d,
-    AveragePool3d,
     GlobalAveragePool,
     GlobalMaxPool,
     MaxPool1d,
@@ -34,68 +32,6 @@ from dualml.spec.layers.pooling import (  # noqa: E402
 from dualml.testing.cases import Case  # noqa: E402
 
 KL: Any = keras.layers
-
-TORCH = [
-    (MaxPool1d(2), (5, 2), nn.MaxPool1d(2)),
-    (MaxPool2d(3, stride=2, padding="symmetric"), (6, 7, 2), nn.MaxPool2d(3, 2, 1)),
-    (
-        MaxPool2d((2, 3), padding=(0, 1), ceil_mode=True),
-        (5, 5, 1),
-        nn.MaxPool2d((2, 3), padding=(0, 1), ceil_mode=True),
-    ),
-    (MaxPool2d(2, stride=1, dilation=2), (5, 5, 1), nn.MaxPool2d(2, 1, dilation=2)),
-    (MaxPool3d(2), (4, 2, 3, 1), nn.MaxPool3d(2)),
-    (AveragePool1d(2), (5, 2), nn.AvgPool1d(2)),
-    (AveragePool2d(3, stride=1, padding=1), (4, 5, 2), nn.AvgPool2d(3, 1, 1)),
-    (AveragePool2d(3, stride=2, padding=1, ceil_mode=True), (6, 6, 1), nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
-    (AveragePool3d(2, padding=1), (4, 2, 3, 1), nn.AvgPool3d(2, padding=1)),
-    (AdaptiveAveragePool1d(3), (7, 2), nn.AdaptiveAvgPool1d(3)),
-    (AdaptiveAveragePool2d((3, 5)), (7, 4, 2), nn.AdaptiveAvgPool2d((3, 5))),
-    (AdaptiveAveragePool3d(2), (3, 4, 5, 1), nn.AdaptiveAvgPool3d(2)),
-    (AdaptiveMaxPool2d((3, 5)), (7, 4, 2), nn.AdaptiveMaxPool2d((3, 5))),
-    (AdaptiveMaxPool3d(2), (3, 4, 5, 1), nn.AdaptiveMaxPool3d(2)),
-    (GlobalAveragePool(keep_axes=True), (4, 5, 3), nn.AdaptiveAvgPool2d(1)),
-    (GlobalAveragePool(), (4, 3), nn.Sequential(nn.AdaptiveAvgPool1d(1), nn.Flatten())),
-    (GlobalMaxPool(keep_axes=True), (4, 5, 3), nn.AdaptiveMaxPool2d(1)),
-]
-
-KERAS = [
-    (MaxPool1d(2), (5, 2), KL.MaxPooling1D(dtype="float64")),
-    (MaxPool2d(3, stride=2, padding="same"), (6, 7, 2), KL.MaxPooling2D(3, 2, "same", dtype="float64")),
-    (MaxPool2d(2, ceil_mode=True), (5, 6, 1), KL.MaxPooling2D(padding="same", dtype="float64")),
-    (AveragePool1d(2), (5, 2), KL.AveragePooling1D(2, dtype="float64")),
-    (AveragePool2d(3, stride=2, padding="same"), (6, 7, 2), KL.AveragePooling2D(3, 2, "same", dtype="float64")),
-    (AveragePool2d(2, ceil_mode=True), (5, 6, 1), KL.AveragePooling2D(2, padding="same", dtype="float64")),
-    (AdaptiveAveragePool1d(3), (7, 2), KL.AdaptiveAveragePooling1D(3, dtype="float64")),
-    (AdaptiveAveragePool2d((3, 5)), (7, 8, 2), KL.AdaptiveAveragePooling2D((3, 5), dtype="float64")),
-    (GlobalAveragePool(), (4, 5, 3), KL.GlobalAveragePooling2D(dtype="float64")),
-    (GlobalMaxPool(), (4, 5, 3), KL.GlobalMaxPooling2D(dtype="float64")),
-    (GlobalMaxPool(keep_axes=True), (4, 3), KL.GlobalMaxPooling1D(keepdims=True, dtype="float64")),
-]
-
-
-@pytest.mark.parametrize(("layer", "shape", "stock"), TORCH, ids=lambda item: str(item)[:60])
-def test_torch_equals_stock(layer: Any, shape: tuple[int, ...], stock: Any) -> None:
-    got = passed("torch", layer, shape, "torch")
-    value, gradient = torch_layer(stock, got.inputs, got.upstream)
-    assert np.array_equal(got.output, value)
-    assert np.array_equal(got.gradient, gradient)
-
-
-@pytest.mark.parametrize(("layer", "shape", "stock"), KERAS, ids=lambda item: str(item)[:60])
-def test_keras_equals_stock(layer: Any, shape: tuple[int, ...], stock: Any) -> None:
-    got = passed("tensorflow", layer, shape, "keras")
-    value, gradient = keras_layer(stock, got.inputs, got.upstream)
-    assert np.array_equal(got.output, value)
-    assert np.array_equal(got.gradient, gradient)
-
-
-def test_keras_adaptive_max_up_to_the_order_of_sums() -> None:
-    got = passed("tensorflow", AdaptiveMaxPool2d((3, 5)), (7, 8, 2), "keras")
-    stock = KL.AdaptiveMaxPooling2D((3, 5), dtype="float64")
-    value, gradient = keras_layer(stock, got.inputs, got.upstream)
-    assert np.array_equal(got.output, value)
-    assert np.abs(got.gradient - gradient).max() <= 1e-16
 
 
 # ------------------------------------------------------------------ ties

@@ -33,7 +33,11 @@ CASES = {
     "unknown optimizer": ("adam:", "adm:", ["unknown kind 'adm'; did you mean 'adam'"]),
     "unknown loss": ("cross_entropy", "crossentropy", ["loss", "did you mean 'cross_entropy'"]),
     "unknown source": ("digits", "digit", ["data", "digit"]),
-    "unknown precision": ("seed: 0", "precision: float16", ["must be 'float32' or 'float64', got the text 'float16'"]),
+    "unknown precision": (
+        "seed: 0",
+        "precision: float16",
+        ["must be 'float32', 'float64' or 'mixed_bfloat16', got the text 'float16'"],
+    ),
     "unknown conventions": ("seed: 0", "conventions: tf", ["'torch' or 'keras'"]),
     "text for a number": ("units: 4", "units: four", ["config:6:22", "must be a whole number, got the text 'four'"]),
     "quoted number": ("lr: 0.001", "lr: '0.001'", ["must be a number", "without quotes"]),

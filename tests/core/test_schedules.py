@@ -235,6 +235,33 @@ def test_keras_schedules_give_the_same_rates(schedule, name, arguments, keras64)
     np.testing.assert_allclose(rates(schedule, 61, conventions="keras"), wanted, rtol=ULPS, atol=0.1 * ULPS)
 
 
+WITHOUT = {
+    "torch": {
+        "constant": "no scheduler at all",
+        "piecewise": "only as factors of `MultiStepLR`, which multi_step is",
+        "inverse_time": "Keras alone has it",
+        "inverse_sqrt": "only as a user's own `LambdaLR`",
+        "reduce_on_plateau": "compared below",
+    },
+    "keras": {
+        "constant": "no schedule at all",
+        "multi_step": "PyTorch alone has it; piecewise is Keras' way to say it",
+        "linear": "PyTorch alone has it; polynomial is Keras' way to say it",
+        "inverse_sqrt": "the framework has none",
+        "one_cycle": "the framework has none",
+        "reduce_on_plateau": "compared below",
+    },
+}
+"""Schedules that the tables above do not compare with a stock one, with the reason."""
+
+
+@pytest.mark.parametrize(("side", "table"), [("torch", TORCH), ("keras", KERAS)])
+def test_every_schedule_is_compared_with_stock_or_says_why_not(side, table):
+    compared = {row[0].kind for row in table}
+    assert compared | set(WITHOUT[side]) == {kind.kind for kind in SCHEDULES}
+    assert not compared & set(WITHOUT[side])
+
+
 # Reduction on a plateau
 
 

@@ -38,7 +38,7 @@ class Scale(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (as stock modules name it)
         """The input, channels first, times the factor."""
-        return input * self.factor
+        return (input * self.factor).to(input.dtype)  # the factor is float32 in mixed precision, too
 
 
 class GlobalMax(nn.Module):

@@ -75,7 +75,7 @@ class OneOutput(nn.RNNBase):
         """One step after the other; ``read`` says which ones change the state."""
         bias, _ = self.biases()
         gates = functional.linear(input, self.weight_ih_l0, bias)
-        states = (input.new_zeros(len(input), self.hidden_size),) * self.states
+        states = (input.new_zeros(input.shape[0], self.hidden_size),) * self.states
         outputs: list[Tensor] = []
         times = range(input.shape[1])
         for time in reversed(times) if self.reverse else times:
@@ -150,7 +150,7 @@ class StackedGru(Gru):
         return self.bias_ih_l0[0], self.bias_ih_l0[1]
 
     def every_step(self, input: Tensor) -> Tensor:  # noqa: A002
-        start = input.new_zeros(1, len(input), self.hidden_size)
+        start = input.new_zeros(1, input.shape[0], self.hidden_size)
         weights = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0[0], self.bias_ih_l0[1]]
         return torch.gru(input, start, weights, True, 1, 0.0, self.training, False, True)[0]
 

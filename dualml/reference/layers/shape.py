@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dualml.reference import ops
 from dualml.reference.arithmetic import like
@@ -78,10 +79,9 @@ def resize_from_below(call: Call, x: Traced) -> Traced:
 
 def _resized(call: Call, x: Traced, *, lower: bool) -> Traced:
     settings, shape = call.node.settings, call.node.input_shapes[0]
+    if settings.mode == "nearest":
+        return _nearest(x, [sources.low for sources in settings.sources(shape)])
     for axis, sources in reversed(list(enumerate(settings.sources(shape), start=1))):
-        if settings.mode == "nearest":
-            x = ops.take(x, sources.low, axis)
-            continue
         size = shape[axis - 1]
         at_start = (sources.weight == 0) & (sources.low > 0)
         low = np.where(lower & at_start, sources.low - 1, sources.low)
@@ -96,6 +96,14 @@ def _resized(call: Call, x: Traced, *, lower: bool) -> Traced:
         weight = ops.reshape(weight, column)
         x = ops.take(x, low, axis) * (1.0 - weight) + ops.take(x, high, axis) * weight
     return x
+
+
+def _nearest(x: Traced, low: Sequence[NDArray[np.intp]]) -> Traced:
+    """Copies along all axes at once: the gradients of one value's copies are added in any order, not axis by axis."""
+    positions, channels = x.shape[1:-1], x.shape[-1]
+    places = np.ravel_multi_index(np.meshgrid(*low, indexing="ij"), positions)
+    copies = ops.take(ops.reshape(x, (len(x.value), -1, channels)), places.ravel(), axis=1)
+    return ops.reshape(copies, (len(x.value), *places.shape, channels))
 
 
 OPERATIONS: Mapping[str, Operation] = {

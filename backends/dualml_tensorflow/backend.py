@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from dualml.errors import BackendUnavailableError, UnsupportedError
 from dualml.protocol import Arrays, Capabilities
 from dualml.spec.graph import Graph
+from dualml.spec.mixed import MIXED
 from dualml_tensorflow.activations import ACTIVATIONS
 from dualml_tensorflow.layers import LAYERS
 from dualml_tensorflow.losses import LOSSES
+from dualml_tensorflow.native import TensorflowModel
 from dualml_tensorflow.network import TensorflowNetwork
 from dualml_tensorflow.optimizers import OPTIMIZERS
 
@@ -29,7 +33,7 @@ class TensorflowBackend:
             activations=frozenset(ACTIVATIONS),
             losses=frozenset(LOSSES),
             optimizers=frozenset(OPTIMIZERS),
-            precisions=frozenset({"float32", "float64"}),
+            precisions=frozenset({"float32", "float64", MIXED}),
             devices=frozenset({"cpu", "gpu"} if gpus else {"cpu"}),
             compiled=True,
             native_randomness=True,
@@ -61,6 +65,23 @@ class TensorflowBackend:
         if device == "gpu":
             tf.config.experimental.enable_tensor_float_32_execution(False)
         return TensorflowNetwork(graph, weights, device=device, native_randomness=native_randomness)
+
+    def owns(self, model: object) -> bool:
+        """Whether a model of the user's is TensorFlow's: a Keras model or layer, or a ``tf.Module``."""
+        return isinstance(model, (keras.Layer, tf.Module))
+
+    def adopt(self, model: Any, loss: Any = None, optimizer: Any = None) -> TensorflowModel:
+        """The user's model behind ``dualml.native.protocol.NativeModel``.
+
+        Args:
+            model: A Keras model or layer, a ``tf.Module``, or a function without arguments that returns one.
+            loss: A Keras loss, its name, or a function ``(y_true, y_pred)``; ``None``: that of a compiled model.
+            optimizer: A Keras optimizer or its name; ``None``: that of a compiled model.
+
+        Raises:
+            ParityError: It is none of these.
+        """
+        return TensorflowModel(model, loss, optimizer)
 
 
 def _check(graph: Graph) -> None:

@@ -10,6 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from dualml.parity.hypotheses.claims import NORMALISING, cause_of
+from dualml.parity.hypotheses.losses import BY_SETTING as LOSS_SETTINGS
+from dualml.parity.hypotheses.meanings import UNKNOWN
+from dualml.parity.hypotheses.update_claims import BY_SETTING as OPTIMIZER_SETTINGS
 from dualml.parity.report import Cause
 from dualml.spec.config import Spec
 from dualml.training.checkpoint import differences
@@ -29,32 +33,71 @@ MEANINGLESS = (
 MOST_SHOWN = 6
 """How many differing settings the evidence names."""
 
-CAUSES: Sequence[tuple[str, str]] = (
-    (r"optimizer\.\w+\.lr$", "optimizer.lr"),
-    (r"optimizer\.\w+\.epsilon$", "optimizer.epsilon"),
-    (r"optimizer\.\w+\.epsilon_placement$", "optimizer.epsilon_placement"),
-    (r"optimizer\.\w+\.beta\d$", "optimizer.betas"),
-    (r"optimizer\.\w+\.momentum$", "optimizer.momentum"),
-    (r"optimizer\.\w+\.nesterov$", "optimizer.nesterov"),
-    (r"optimizer\.\w+\.lr_in_momentum$", "optimizer.lr_inside_momentum"),
-    (r"optimizer\.\w+\.weight_decay$", "optimizer.weight_decay"),
-    (r"optimizer\.\w+\.decay$", "optimizer.decay_coupling"),
+WHOLE: Sequence[tuple[str, str]] = (
     (r"optimizer$", "optimizer.kind"),
-    (r"train\.clip.*\.(max_norm|epsilon)$", "clipping.value"),
-    (r"train\.clip.*", "clipping.scope"),
+    (r"optimizer\.\w+\.lr$", "optimizer.lr"),
+    (r"optimizer\.\w+\.groups.*\.lr_factor$", "optimizer.lr"),
+    (r"optimizer\.\w+\.groups", "optimizer.decay_scope"),
+    (r"train\.clip.*\.(max_norm|max_value|epsilon)$", "clipping.value"),
+    (r"train\.clip", "clipping.scope"),
     (r"train\.accumulate$", "gradients.accumulated"),
     (r"train\.drop_last$", "data.last_batch"),
     (r"train\.(shuffle|batch_size)$", "data.order"),
-    (r"schedule(\.|$)|train\.epochs$", "schedule.offset"),
-    (r"loss\.\w+\.label_smoothing$", "loss.label_smoothing"),
-    (r".*\.gelu\.approximate$", "activation.gelu_approximation"),
-    (r".*\.negative_slope$", "activation.slope"),
-    (r".*\.elu\.alpha$", "activation.alpha"),
-    (r".*\.(activation|function)$", "activation.kind"),
-    (r".*\.dropout\.rate$", "dropout.rate"),
+    (r"train\.epochs$", "schedule.offset"),  # left only where the learning rates depend on it
+    (r"schedule\.\w+\.warmup(\.length)?$", "schedule.offset"),
+    (r"schedule", "optimizer.lr"),
+    (r"loss(es)?\.(.*\.)?weight$", "loss.reduction"),
+    (r"regularizers.*\.(factor|l1|l2)$", "regulariser.factor"),
+    (r"regularizers.*\.scope$", "regulariser.scope"),
+    (r"regularizers$", "regulariser.factor"),
     (r"data\.", "input.preprocessing"),
+    (r".*\.(activation|function|gate)$", "activation.kind"),
 )
 """Which cause a differing setting is, by the pattern of its path; the first that matches."""
+
+TIMES = frozenset(
+    {"unit", "every", "length", "milestones", "boundaries", "at_boundary", "patience", "reduces", "cooldown"}
+    | {"cooldown_end", "multiplier", "rise", "afterwards"}
+)
+"""Settings of schedules that say when a rate comes; the others say which."""
+
+PLACE = re.compile(r"model\.(?:blocks\.\w+\.)?layers\[")
+"""Where paths of layers begin."""
+
+
+def setting_cause(path: str, left: Any = None, right: Any = None) -> str:
+    """The cause that a setting of a config is, if it differs.
+
+    Args:
+        path: Dotted path in a resolved config: ``optimizer.adam.epsilon``, ``model.layers[1].batch_norm.epsilon``.
+        left: The left config's value.
+        right: The right one's.
+
+    Returns:
+        Cause id; ``unknown`` for a setting that no cause stands for.
+
+    Example:
+        >>> setting_cause("optimizer.adam.beta2"), setting_cause("schedule.multi_step.at_boundary")
+        ('optimizer.betas', 'schedule.offset')
+    """
+    kind, _, setting = re.sub(r"\[\d+\]$", "", path).rpartition(".")
+    kind = kind.rpartition(".")[2]
+    if path.startswith("schedule.") and setting in TIMES:
+        return "schedule.offset"
+    whole = next((cause for pattern, cause in WHOLE if re.match(pattern, path)), None)
+    if whole == "activation.kind" and {left, right} == {"relu", "leaky_relu"}:
+        return "activation.slope"
+    if whole is not None:
+        return whole
+    if path.startswith("optimizer."):
+        return OPTIMIZER_SETTINGS.get(setting, UNKNOWN)
+    if path.startswith("loss"):
+        return LOSS_SETTINGS.get(setting, UNKNOWN)
+    if PLACE.match(path) and not setting.endswith("initializer"):
+        if path.endswith("]"):  # another layer stands there
+            return "norm.axis" if {left, right} <= NORMALISING else UNKNOWN
+        return cause_of(kind, setting)
+    return UNKNOWN
 
 
 def spec_differences(left: Spec, right: Spec) -> list[tuple[str, Any, Any]]:
@@ -78,10 +121,10 @@ def configured_cause(left: Spec, right: Spec, followed: bool) -> Cause:
     """
     found = spec_differences(left, right)
     if not found or not followed:
-        return Cause("unknown", False, None, None, "no difference between the configurations explains it")
-    names = {next((cause for pattern, cause in CAUSES if re.match(pattern, path)), "unknown") for path, _, _ in found}
-    name = names.pop() if len(names) == 1 else "unknown"
-    single = len(found) == 1 and name != "unknown"
+        return Cause(UNKNOWN, False, None, None, "no difference between the configurations explains it")
+    names = {setting_cause(*item) for item in found}
+    name = names.pop() if len(names) == 1 else UNKNOWN
+    single = len(found) == 1 and name != UNKNOWN
     path, one, two = found[0]
     count = "one setting" if len(found) == 1 else f"{len(found)} settings"
     evidence = (

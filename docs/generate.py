@@ -1,19 +1,29 @@
-"""Writes docs/config.md and docs/support.md from the code, so that they cannot be out of date.
+"""Writes docs/config.md, docs/support.md and docs/report.schema.json from the code, so that they cannot be out of date.
 
-Run: python docs/generate.py          (writes both)
+Run: python docs/generate.py          (writes all)
      python docs/generate.py --check  (exits with 1 if one of them is out of date)
      python docs/measure_support.py   (before, where the figures of docs/support.md have changed)
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 from _generate import config_page, support_page
 
+from dualml.parity.schema import report_schema
+
 DOCS = Path(__file__).parent
-PAGES = {"config.md": config_page.lines, "support.md": support_page.lines}
+
+
+def schema_lines() -> list[str]:
+    """docs/report.schema.json."""
+    return json.dumps(report_schema(), indent=2).splitlines()
+
+
+PAGES = {"config.md": config_page.lines, "support.md": support_page.lines, "report.schema.json": schema_lines}
 
 
 def main() -> int:

@@ -9,14 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dualml.cli.main import DIFFERS, DONE, UNDECIDED
-from dualml.cli.output import check_json, write_json
+from dualml.cli.reports import Outputs
 from dualml.config import load
 from dualml.errors import ParityError
 from dualml.parity.compare import compare, tell_nobody
 from dualml.spec.config import Spec
-
-EXIT_CODES = {"equal": DONE, "different": DIFFERS, "undecided": UNDECIDED}
 
 
 def run_compare(
@@ -25,12 +22,10 @@ def run_compare(
     backends: str,
     overrides: Sequence[str],
     steps: int,
-    json_file: str | None,
-    *,
-    quiet: bool,
+    outputs: Outputs,
 ) -> int:
-    """Compare, show the card, write the report; returns the exit code."""
-    check_json(json_file)
+    """Compare, show the card, write the reports; returns the exit code."""
+    outputs.check()
     if right is not None and overrides:
         raise ParityError("--set changes a config; two finished runs are compared as they are: leave --set out")
     names = [name.strip() for name in backends.split(",") if name.strip()]
@@ -40,12 +35,9 @@ def run_compare(
         )
     subject: Spec | Path = left if left.is_dir() else load(left, overrides)
     replay = shlex.join(["dualml", *sys.argv[1:]])
-    with progress(quiet or json_file == "-") as told:
+    with progress(outputs.silent) as told:
         report = compare(subject, right, backends=names, steps=steps, processes=True, replay=replay, told=told)
-    write_json(json_file, report.to_dict())
-    if not quiet and json_file != "-":
-        report.show()
-    return EXIT_CODES[report.verdict]
+    return outputs.write(report)
 
 
 @contextmanager

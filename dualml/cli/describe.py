@@ -83,6 +83,8 @@ def run_backends(json_file: str | None, *, quiet: bool) -> None:
                 print(f"  {key.replace('_', ' ')}: {shown}")
 
 
-def run_schema() -> None:
-    """Print the JSON Schema of config files."""
-    sys.stdout.write(json.dumps(config_schema(), indent=2) + "\n")
+def run_schema(*, report: bool) -> None:
+    """Print the JSON Schema of config files, or of reports."""
+    from dualml.parity.schema import report_schema  # nothing else here needs what a report consists of
+
+    sys.stdout.write(json.dumps(report_schema() if report else config_schema(), indent=2) + "\n")

@@ -12,7 +12,16 @@ from dualml.weights import write_text
 
 
 def check_json(target: str | None) -> None:
+    """``check_target`` for ``--json``."""
+    check_target("--json", target)
+
+
+def check_target(flag: str, target: str | None) -> None:
     """Refuse a target that cannot be written, before the work is done.
+
+    Args:
+        flag: What it was given with.
+        target: A file; ``-`` and ``None`` are fine.
 
     Raises:
         RunError: It is a folder, or its folder does not exist.
@@ -21,9 +30,9 @@ def check_json(target: str | None) -> None:
         return
     path = Path(target)
     if path.is_dir():
-        raise RunError(f"--json {target}: must be a file, but is a folder")
+        raise RunError(f"{flag} {target}: must be a file, but is a folder")
     if not path.absolute().parent.is_dir():
-        raise RunError(f"--json {target}: the folder {path.parent} does not exist; make it first")
+        raise RunError(f"{flag} {target}: the folder {path.parent} does not exist; make it first")
 
 
 def write_json(target: str | None, value: Any) -> None:

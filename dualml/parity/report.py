@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from dualml.parity.judge import LIMIT
 from dualml.parity.records import PHASES
 
+if TYPE_CHECKING:
+    from dualml.parity.findings import NativeComparison
+    from dualml.parity.replay import Replay
+
 SCHEMA = "dualml.report/1"
+PUBLISHED = ("dualml.parity.report", "dualml.parity.findings")
+"""Modules whose dataclasses are the parts of a report."""
 
 Verdict = Literal["equal", "different", "undecided"]
 
@@ -102,6 +111,8 @@ class Report:
         seconds: How long it took.
         reasons: Why the verdict is ``undecided``.
         runs: What the stored results of two finished runs say; ``None`` for a config.
+        native: What ``diff`` adds: findings, layer pairs, settings, trajectories; ``None`` for a spec.
+        capture: Records what ``script`` needs; no part of the JSON report.
     """
 
     verdict: Verdict
@@ -119,6 +130,16 @@ class Report:
     seconds: float
     reasons: tuple[str, ...] = ()
     runs: Mapping[str, Any] | None = None
+    native: NativeComparison | None = None
+    capture: Callable[[], Replay | None] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def script(self) -> Replay | None:
+        """The first finding as a script can show it without dualml (``dualml.parity.replay.write_replay``).
+
+        ``None``: there is none, or it is of a rung that no script shows. Runs both models once more.
+        """
+        return None if self.capture is None else self.capture()
 
     @property
     def failures(self) -> tuple[Check, ...]:
@@ -131,20 +152,31 @@ class Report:
             "schema": SCHEMA,
             "verdict": self.verdict,
             "kind": self.kind,
-            "first_divergence": self.first_divergence,
+            "first_divergence": plain(self.first_divergence),
             "deviates": self.deviates,
-            "cause": None if self.cause is None else dict(vars(self.cause)),
+            "cause": plain(self.cause),
             "checks": [check.to_dict() for check in self.checks],
-            "coverage": dict(self.coverage),
+            "coverage": plain(self.coverage),
             "precision_scaling": {key: number(value) for key, value in self.precision_scaling.items()},
             "largest": plain(self.largest),
             "held_back": plain(self.held_back),
-            "environment": dict(self.environment),
+            "environment": plain(self.environment),
             "replay": self.replay,
             "seconds": self.seconds,
             "reasons": list(self.reasons),
             "runs": plain(self.runs),
+            "native": plain(self.native),
         }
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report as one self-contained page.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        from dualml.parity.html import write_page
+
+        write_page(self, Path(path))
 
     def show(self) -> None:
         """Print the card."""
@@ -154,12 +186,22 @@ class Report:
 
 
 def plain(value: Any) -> Any:
-    """Nested mappings and sequences with every number as JSON can hold it."""
+    """Nested dataclasses, mappings, sequences and arrays as JSON can hold them; what it cannot hold becomes text.
+
+    Of a dataclass that extends one of a report, only what the report publishes is kept.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = next((base for base in type(value).__mro__ if base.__module__ in PUBLISHED), type(value))
+        return {item.name: plain(getattr(value, item.name)) for item in fields(kind)}
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return number(value) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return number(value)
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def ladder_position(check: Check) -> tuple[int, int, int]:

@@ -1,4 +1,5 @@
-"""For authors of backends: the conformance suite. Needs pytest; nothing else in dualml imports it.
+"""For test suites. ``assert_parity``: two models of a project do the same. For authors of backends:
+``BackendConformance``, the conformance suite. Needs pytest; nothing else in dualml imports it.
 
 Example:
     In a test file of a backend that plugs in under the name ``mine``::
@@ -17,6 +18,7 @@ Example:
 
 from __future__ import annotations
 
+from dualml.testing.assertions import assert_parity
 from dualml.testing.conformance import BackendConformance
 
-__all__ = ["BackendConformance"]
+__all__ = ["BackendConformance", "assert_parity"]

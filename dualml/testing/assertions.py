@@ -6,11 +6,13 @@ pytest does not rewrite ``assert`` in installed modules, so the helpers here say
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dualml.parity.report import Report
 from dualml.protocol import Array, Arrays
 
 
@@ -25,6 +27,54 @@ def check(condition: bool, what: str, must: str, found: str, hint: str = "") -> 
     """Fail unless a condition holds."""
     if not condition:
         fail(what, must, found, hint)
+
+
+def assert_parity(
+    left: Any,
+    right: Any,
+    inputs: Any = None,
+    targets: Any = None,
+    *,
+    html: str | Path | None = None,
+    allow_undecided: bool = False,
+    **settings: Any,
+) -> Report:
+    """Two models that a project already has do the same; where they do not, the message is the card.
+
+    Args:
+        left: The model that says what is meant: a PyTorch module, a Keras model, a function that returns one, or a
+            ``dualml.Trainable`` with its loss and optimizer.
+        right: The model that must do the same.
+        inputs: A batch, or a mapping of input names to batches; as for ``dualml.diff``.
+        targets: Targets of the losses, if there are some.
+        html: Where the page is written if the models are not equal.
+        allow_undecided: Whether a comparison that could not decide passes.
+        **settings: Further arguments of ``dualml.diff``: ``steps``, ``weights``, ``mapping``, ``left_inputs``,
+            ``right_inputs``.
+
+    Returns:
+        The report, for assertions of your own.
+
+    Raises:
+        AssertionError: They differ, or it could not be decided.
+        ParityError: What is given cannot be compared.
+
+    Example:
+        >>> from dualml.testing import assert_parity
+        >>> assert_parity(torch_model, keras_model, batch, html="parity.html")  # doctest: +SKIP
+    """
+    __tracebackhide__ = True  # pytest shows the user's line, not this one
+    from dualml.parity.card import card
+    from dualml.parity.diff.api import diff
+
+    report = diff(left, right, inputs, targets, **settings)
+    if report.verdict == "equal" or (allow_undecided and report.verdict == "undecided"):
+        return report
+    where = ""
+    if html is not None:
+        report.to_html(html)
+        where = f"\npage               {html}"
+    raise AssertionError(f"the models must be equal up to rounding\n{card(report)}{where}")
 
 
 def assert_array(what: str, got: Any, shape: tuple[int, ...], dtype: str) -> None:

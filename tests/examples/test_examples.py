@@ -40,8 +40,19 @@ def test_parity_suite():
     assert "6 passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / "parity_suite")
 
 
+def test_parity_of_two_models():
+    assert "1 passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", EXAMPLES / "parity_of_two_models")
+
+
 def test_every_example_is_run_here():
-    covered = {"founding_network.py", "switch_backend.py", "compare_softmax.py", "parity_suite"}
+    covered = {
+        "founding_network.py",
+        "switch_backend.py",
+        "compare_softmax.py",
+        "parity_suite",
+        "parity_of_two_models",
+        "diff",  # in tests/native/test_example_pairs.py
+    }
     found = {path.name for path in EXAMPLES.iterdir() if not path.name.startswith(("_", "."))}
     assert found == covered
 

@@ -13,13 +13,16 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "dualml.api": ("build", "compare", "evaluate", "load", "predict", "train"),
+    "dualml.artefact.open": ("Artefact", "open_artefact"),
     "dualml.errors": (
+        "ArtefactError",
         "BackendError",
         "BackendNotFoundError",
         "BackendUnavailableError",
         "ConfigError",
         "DataError",
         "DualmlError",
+        "GuardError",
         "ParityError",
         "RunError",
         "SpecError",
@@ -27,6 +30,8 @@ _HOMES = {
         "UnsupportedError",
         "WeightsError",
     ),
+    "dualml.native.trainable": ("Trainable",),
+    "dualml.parity.diff.api": ("diff",),
     "dualml.protocol": ("Batch",),
     "dualml.spec.activations": (
         "Celu",
@@ -249,13 +254,16 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         predict as predict,
         train as train,
     )
+    from dualml.artefact.open import Artefact as Artefact, open_artefact as open_artefact
     from dualml.errors import (
+        ArtefactError as ArtefactError,
         BackendError as BackendError,
         BackendNotFoundError as BackendNotFoundError,
         BackendUnavailableError as BackendUnavailableError,
         ConfigError as ConfigError,
         DataError as DataError,
         DualmlError as DualmlError,
+        GuardError as GuardError,
         ParityError as ParityError,
         RunError as RunError,
         SpecError as SpecError,
@@ -263,6 +271,8 @@ if TYPE_CHECKING:  # for type checkers and editors; at run time __getattr__ does
         UnsupportedError as UnsupportedError,
         WeightsError as WeightsError,
     )
+    from dualml.native.trainable import Trainable as Trainable
+    from dualml.parity.diff.api import diff as diff
     from dualml.protocol import Batch as Batch
     from dualml.spec.activations import (
         Celu as Celu,

@@ -36,6 +36,9 @@ Overrides = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Weights = Annotated[Literal["last", "best"], typer.Option(help="Weights of the last epoch or of the best one.")]
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is stdout.")]
+HtmlPage = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Write the report as one HTML page.")]
+JunitFile = Annotated[str | None, typer.Option("--junit", metavar="FILE", help="Write the report as a JUnit file.")]
+Github = Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")]
 
 
 def _version(wanted: bool) -> None:
@@ -95,25 +98,99 @@ def evaluate(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN|ARTEFACT", help="Run directory, or what export wrote.")],
     inputs: Annotated[
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="Raw examples: .npy; .npz for several inputs; .txt (one text a line) or .csv if trained on those.",
+            help="Raw examples: .npy; .npz for several inputs; .txt (one text a line) or .csv if trained on those. "
+            "For an artefact also .json and .csv of numbers.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="PROBS.npy", help="Where the probabilities are written.")],
-    backend: Backend = None,
+    out: Annotated[
+        Path, typer.Option(metavar="PROBS.npy", help="Where predictions are written; of an artefact also .csv, .json.")
+    ],
+    backend: Annotated[
+        str | None,
+        typer.Option(help="torch, tensorflow, ...; left out, the run's; of an artefact ONNX Runtime; or both."),
+    ] = None,
     weights: Weights = "last",
     output: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several outputs; the first.")] = None,
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Softmax probabilities of a run for new examples."""
+    """Predictions of a run or an artefact for new examples."""
+    from dualml.artefact.open import is_artefact
+
+    if is_artefact(run):
+        from dualml.cli.artefact import one_set_of_weights, run_predict_artefact
+
+        one_set_of_weights(weights)
+        return run_predict_artefact(run, inputs, out, backend, output, json_file, quiet=quiet)
     from dualml.cli.inference import run_predict
 
     run_predict(run, inputs, out, backend, weights, output, json_file, quiet=quiet)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    format: Annotated[  # noqa: A002 (the flag's name)
+        Literal["artefact", "onnx", "savedmodel", "keras", "torch", "litert"],
+        typer.Option(help="artefact: a folder that predict and serve take; or a format that others read."),
+    ] = "artefact",
+    out: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="What to write; left out, beside the run with its name.")
+    ] = None,
+    bundle: Annotated[
+        Literal["triton", "tfserving", "kserve"] | None,
+        typer.Option(help="Instead of a format: the folder that this server loads."),
+    ] = None,
+    weights: Weights = "last",
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The model's name; left out, the run's.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URI", help="Where a KServe bundle's folder models will be, as in gs://bucket.")
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "float64"] | None,
+        typer.Option(help="Of the exported model; left out, the run's. For formats and bundles."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Backends to compare with, or none; left out, all that are installed."),
+    ] = None,
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a trained model for use elsewhere; it is run and compared with both backends before it is kept."""
+    if format == "artefact" and bundle is None:
+        from dualml.cli.artefact import run_export_artefact
+        from dualml.cli.export import refuse
+
+        refuse(
+            {"--storage": storage, "--precision": precision},
+            "is for other formats and bundles, not for an artefact; leave it out",
+        )
+        return run_export_artefact(run, out, weights, name, against, json_file, quiet=quiet)
+    from dualml.cli.export import run_export
+
+    run_export(run, format, bundle, out, weights, name, storage, precision, against, json_file, quiet=quiet)
+
+
+@app.command()
+def verify(
+    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="The folder that export wrote.")],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Run it too, and compare with the reference and these backends, or none."),
+    ] = None,
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check every byte of an artefact, and that its parts belong together; exit 2: something changed."""
+    from dualml.cli.artefact import run_verify
+
+    run_verify(artefact, against, json_file, quiet=quiet)
 
 
 @app.command()
@@ -126,12 +203,51 @@ def compare(
     overrides: Overrides = None,
     steps: Annotated[int, typer.Option(min=1, help="Updates of the free-running trajectory.")] = 20,
     json_file: Json = None,
+    html: HtmlPage = None,
+    junit: JunitFile = None,
+    github: Github = False,
     quiet: Quiet = False,
 ) -> None:
     """Cross-check both backends on one config, or two runs; exit 0: equal, 1: different, 3: undecided."""
     from dualml.cli.compare import run_compare
+    from dualml.cli.reports import Outputs
 
-    raise typer.Exit(run_compare(left, right, backends, overrides or (), steps, json_file, quiet=quiet))
+    outputs = Outputs(json_file, html, junit, github, quiet)
+    raise typer.Exit(run_compare(left, right, backends, overrides or (), steps, outputs))
+
+
+@app.command()
+def diff(
+    left: Annotated[str, typer.Argument(metavar="LEFT", help="file.py:name, file.py:Class@weights.pt, model.keras, run.")],
+    right: Annotated[str, typer.Argument(metavar="RIGHT", help="The same for the model that should do the same.")],
+    inputs: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A batch in the left model's axes: .npy, or .npz with targets.")
+    ] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(metavar="1,28,28", help="Shape of one example, for a batch of random numbers.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Updates that are judged.")] = 3,
+    weights: Annotated[
+        Literal["auto", "copy", "compare"], typer.Option(help="Copy the left weights, or compare them as they are.")
+    ] = "auto",
+    mapping: Annotated[
+        Path | None, typer.Option("--map", metavar="FILE", help="Layers that stand for each other (YAML or JSON).")
+    ] = None,
+    replay: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a script that shows the difference without dualml.")
+    ] = None,
+    json_file: Json = None,
+    html: HtmlPage = None,
+    junit: JunitFile = None,
+    github: Github = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two models you already have, layer by layer; exit 0: equal, 1: different, 3: undecided."""
+    from dualml.cli.diff import run_diff
+    from dualml.cli.reports import Outputs
+
+    outputs = Outputs(json_file, html, junit, github, quiet)
+    raise typer.Exit(run_diff(left, right, inputs, input_shape, steps, weights, mapping, replay, outputs))
 
 
 @app.command()
@@ -151,11 +267,13 @@ def backends(json_file: Json = None, quiet: Quiet = False) -> None:
 
 
 @app.command()
-def schema() -> None:
-    """JSON Schema of config files, for editors."""
+def schema(
+    report: Annotated[bool, typer.Option("--report", help="Of the JSON report of compare and diff.")] = False,
+) -> None:
+    """JSON Schema of config files, for editors, or of reports."""
     from dualml.cli.describe import run_schema
 
-    run_schema()
+    run_schema(report=report)
 
 
 def main() -> None:

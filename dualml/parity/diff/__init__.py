@@ -1,0 +1,1 @@
+"""Two native models against each other: rung by rung, each side judged on what it recorded itself."""

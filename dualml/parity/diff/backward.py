@@ -1,0 +1,314 @@
+"""Rungs 2, 3 and 5: loss, gradients and buffers of one pass in training mode, each from what the side recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from dualml import reference
+from dualml.native.protocol import Observation
+from dualml.parity.diff.claims import Claim, Passed, Wanted, backward, joined
+from dualml.parity.diff.explain_training import explained_buffers, explained_gradient, explained_missing
+from dualml.parity.diff.objectives import Stated
+from dualml.parity.diff.run import Run, fits, readable
+from dualml.parity.records import Key, difference
+from dualml.protocol import Array, Masks
+from dualml.reference.regularizers import penalty_gradient_bounds, penalty_gradients
+from dualml.reference.rounding import underflow_unit
+
+
+@dataclass
+class Received:
+    """Everything a backward pass of one side should have given, as far as it can be judged.
+
+    Attributes:
+        values: By name of a value of the side.
+        parameters: By name of a weight of the side.
+        blocked: Values that something unjudged passes gradients to.
+        blocked_parameters: Weights that something unjudged uses.
+    """
+
+    values: dict[str, list[Wanted]]
+    parameters: dict[str, list[Wanted]]
+    blocked: set[str]
+    blocked_parameters: set[str]
+
+
+def backward_rung(run: Run, step: int, observed: tuple[Observation, Observation], masks: tuple[Masks, Masks]) -> None:
+    """Judge one backward pass of both sides.
+
+    Args:
+        run: The comparison.
+        step: Number of the update.
+        observed: What both sides recorded, in training mode.
+        masks: By node of each side's graph.
+    """
+    _Backward(run, step, observed, masks).judge()
+
+
+class _Backward:
+    def __init__(
+        self, run: Run, step: int, observed: tuple[Observation, Observation], masks: tuple[Masks, Masks]
+    ) -> None:
+        self.run, self.step, self.observed = run, step, observed
+        self.values = run.left.values(observed[0]), run.right.values(observed[1])
+        self.slopes = run.left.value_gradients(observed[0]), run.right.value_gradients(observed[1])
+        self.gradients = run.left.gradients(observed[0]), run.right.gradients(observed[1])
+        self.weights = run.left.weights(), run.right.weights()
+        self.masks = masks[0], run.meant_masks((dict(masks[0]), dict(masks[1])))
+
+    def judge(self) -> None:
+        pairs = [item for item in self.run.matching.pairs if item.name not in self.run.objectives.heads]
+        left = self.received(0, [claim for item in pairs for claim in item.left])
+        claims = [(item.meant, item.own) for item in pairs]
+        right = self.received(1, [claim for claim, _ in claims if claim is not None])
+        for claim, own in claims:
+            if claim is None or claim.opaque:
+                for item in own:
+                    right.blocked.update(item.sources.values())
+                    right.blocked_parameters.update(item.weights.values())
+        self.judge_values(left, right)
+        self.judge_parameters(left, right)
+        self.judge_buffers()
+
+    # ------------------------------------------------------------------ what should have come
+
+    def received(self, side: int, claims: list[Claim]) -> Received:
+        """What a side's claims pass on, from the gradients it recorded itself."""
+        found = Received({}, {}, set(), set())
+        values, slopes, weights = self.values[side], self.slopes[side], self.weights[side]
+        for claim in claims:
+            passed = self.passed(side, claim, values, slopes, weights)
+            if passed is None:
+                found.blocked.update(claim.sources.values())
+                found.blocked_parameters.update(claim.weights.values())
+                continue
+            self.run.ledger.ties += passed.ties
+            for name, terms in passed.sources.items():
+                found.values.setdefault(name, []).extend(terms)
+            for name, term in passed.parameters.items():
+                found.parameters.setdefault(name, []).append(term)
+        self.add_objective(side, found)
+        return found
+
+    def passed(
+        self,
+        side: int,
+        claim: Claim,
+        values: Mapping[str, Array],
+        slopes: Mapping[str, Array],
+        weights: dict[str, Array],
+    ) -> Passed | None:
+        if not readable(claim, values) or claim.output not in slopes or not fits(claim, values, weights):
+            return None
+        received = slopes[claim.output]
+        if claim.nodes and received.shape[1:] != tuple(claim.nodes[-1].shape):
+            return None
+        unit = self.run.sides[side].unit
+        return backward(claim, values, weights, received, masks=self.masks[side], unit=unit)
+
+    def add_objective(self, side: int, found: Received) -> None:
+        """What the loss passes to the outputs, and penalties to the weights."""
+        objectives, unit = self.run.objectives, self.run.sides[side].unit
+        if objectives.cotangents is not None:
+            for name, array in objectives.cotangents[side].items():
+                bound = np.full(array.shape, underflow_unit(unit))
+                found.values.setdefault(name, []).append(Wanted(array.astype(np.float64), bound))
+            return
+        stated = objectives.left if side == 0 else objectives.meant
+        if stated is None:
+            found.blocked.update(self.run.sides[side].graph.outputs)
+            found.blocked_parameters.update(self.weights[side])
+            return
+        self.add_slopes(side, stated, found, unit)
+        self.add_penalties(side, stated, found, unit)
+
+    def add_slopes(self, side: int, stated: Stated, found: Received, unit: float) -> None:
+        values = self.values[side]
+        if any(term.output not in values for term in stated.objective.terms):
+            found.blocked.update(term.output for term in stated.objective.terms)
+            return
+        outputs = stated.outputs(values)
+        slopes = reference.output_gradients(stated.objective, outputs, stated.targets, None, None)
+        bounds = (
+            reference.output_gradient_bounds(stated.objective, outputs, stated.targets, None, None, unit=unit)
+            if stated.certified
+            else {}
+        )
+        for name, slope in slopes.items():
+            if name in stated.logarithms:
+                found.blocked.add(name)
+            else:
+                found.values.setdefault(name, []).append(Wanted(slope, bounds.get(name)))
+
+    def add_penalties(self, side: int, stated: Stated, found: Received, unit: float) -> None:
+        observation = self.observed[side]
+        if not stated.objective.penalties:
+            if observation.penalties:
+                found.blocked_parameters.update(self.weights[side])
+            return
+        natives, pairs = self.run.left.reading.weights, self.run.matching.weights
+        for name, native in natives.items():
+            own = name if side == 0 else pairs.get(name)
+            if own is None or name not in self.run.left.trained:
+                continue
+            given = {native: self.weights[side][own]}
+            for regularizer in stated.objective.penalties:
+                if regularizer.applies(native):
+                    slope = penalty_gradients(regularizer, given)[native]
+                    bound = penalty_gradient_bounds(regularizer, given, unit=unit)[native]
+                    found.parameters.setdefault(own, []).append(Wanted(slope, bound))
+
+    def judge_values(self, left: Received, right: Received) -> None:
+        """Gradients of values: of outputs they are the loss's own, on its rung."""
+        run = self.run
+        outputs = set(run.left.graph.outputs)
+        losses = run.objectives.left
+        heads = {term.output for term in losses.objective.terms} if losses is not None else outputs
+        for name, other in run.matching.counterpart.items():
+            whole = name in heads and not run.objectives.bare
+            key = Key("loss", name, "gradient") if whole else Key("backward", *run.matching.gradient_at(name))
+            if self.integer(name):
+                continue
+            one, two = self.slopes[0].get(name), self.slopes[1].get(other)
+            if one is None or two is None:
+                if name not in run.left.graph.input_names:
+                    run.ledger.skip(f"the gradient for {name}", "it was not recorded on both sides")
+                continue
+            wanted = [
+                None if own in found.blocked else joined(found.values.get(own, []), array.shape, side.unit)
+                for own, found, array, side in ((name, left, one, run.left), (other, right, two, run.right))
+            ]
+            self.judge_array(key, name, one, two, wanted[0], wanted[1])
+
+    def integer(self, name: str) -> bool:
+        return any(item.name == name and item.integer for item in self.run.left.graph.inputs)
+
+    def judge_parameters(self, left: Received, right: Received) -> None:
+        run = self.run
+        trained = run.left.trained, run.right.trained
+        lacking: list[str] = []
+        for name, other in run.matching.weights.items():
+            if run.left.graph.by_name.get(name.rsplit(".", 1)[0]) is None or name in self.buffer_names():
+                continue
+            key = run.weight_key("backward", name)
+            has = name in trained[0], other in trained[1]
+            there = name in self.gradients[0], other in self.gradients[1]
+            if has[0] and (not has[1] or not there[1]) and there[0]:
+                lacking.append(name)
+                continue
+            if (has[1] and not has[0]) or (there[1] and not there[0] and has[1]):
+                lacking.append(name)
+                continue
+            if not all(there):
+                if has[0]:
+                    run.ledger.skip(f"the gradient of {name}", "neither framework gave one")
+                continue
+            one, two = self.gradients[0][name], self.gradients[1][other]
+            wanted = [
+                None
+                if own in found.blocked_parameters
+                else joined(found.parameters.get(own, []), array.shape, side.unit)
+                for own, found, array, side in ((name, left, one, run.left), (other, right, two, run.right))
+            ]
+            self.judge_array(key, name, one, two, wanted[0], wanted[1])
+        self.judge_lacking(lacking, trained)
+
+    def buffer_names(self) -> set[str]:
+        return {item.name for item in self.run.left.graph.buffers}
+
+    def judge_lacking(self, lacking: list[str], trained: tuple[set[str], set[str]]) -> None:
+        """Weights that only one side trains."""
+        run = self.run
+        for name in lacking:
+            key = run.weight_key("backward", name)
+            given = self.gradients[0].get(name)
+            if given is None:
+                given = self.gradients[1].get(run.matching.weights[name])
+            size = float(np.abs(given).max(initial=0.0)) if given is not None else 0.0
+            run.ledger.bits_equal(self.step, key, run.precision, size, False)
+            if run.decides:
+                run.ledger.explanations[self.step, key] = partial(explained_missing, run, name, lacking, trained)
+
+    def judge_array(
+        self, key: Key, name: str, one: Array, two: Array, left: Wanted | None, right: Wanted | None
+    ) -> None:
+        run, ledger = self.run, self.run.ledger
+        gap = difference(one, two)
+        rho = ledger.rho(one, left, run.precision), ledger.rho(two, right, run.precision)
+        pending = right is None or right.bound is None
+        if right is not None:
+            ledger.measure(self.step, key, run.precision, two, right.value if right.free is None else _kept(two, right))
+            if two.shape != right.value.shape or not np.isfinite(two).all():
+                rho = (rho[0], float("inf"))
+        elif right is None:
+            if left is None:
+                rho = (None, None)
+            ledger.skip(
+                f"a certified bound for {key.node} {key.tensor} ({key.phase})", "a layer without a formula takes part"
+            )
+            ledger.free(self.step, key, run.precision, gap)
+            return
+        check = ledger.judged(self.step, key, run.precision, gap, rho[0], rho[1], pending=pending)
+        run.note_local(key.node, rho[0], rho[1])
+        if check.ok is False and run.decides:
+            ledger.explanations[self.step, key] = partial(
+                explained_gradient, run, key, name, self.slopes[1], self.values[1], self.weights[1], self.masks[1], two
+            )
+
+    # ------------------------------------------------------------------ buffers
+
+    def judge_buffers(self) -> None:
+        run, ledger = self.run, self.run.ledger
+        given = run.left.buffers(self.observed[0]), run.right.buffers(self.observed[1])
+        for matched in run.matching.pairs:
+            if matched.meant is None or matched.meant.opaque or not matched.left:
+                continue
+            wanted = [
+                self._buffers(0, list(matched.left)),
+                self._buffers(1, [matched.meant] if fits(matched.meant, self.values[1], self.weights[1]) else []),
+            ]
+            for name, (value, bound) in wanted[0].items():
+                other = run.matching.weights.get(name)
+                if other is None or name not in given[0] or other not in given[1] or other not in wanted[1]:
+                    ledger.skip(f"the buffer {name}", "only one side has it or gave it")
+                    continue
+                key = run.weight_key("buffers", name)
+                meant = Wanted(*wanted[1][other])
+                rho = (
+                    ledger.rho(given[0][name], Wanted(value, bound), run.precision),
+                    ledger.rho(given[1][other], meant, run.precision),
+                )
+                ledger.measure(self.step, key, run.precision, given[1][other], meant.value)
+                gap = difference(given[0][name], given[1][other])
+                check = ledger.judged(self.step, key, run.precision, gap, *rho)
+                run.note_local(matched.name, *rho)
+                if check.ok is False and run.decides:
+                    ledger.explanations[self.step, key] = partial(
+                        explained_buffers, run, matched, self.values[1], self.weights[1], given[1]
+                    )
+
+    def _buffers(self, side: int, claims: list[Claim]) -> dict[str, tuple[Array, Array]]:
+        """What the buffers of a side should have become, by the side's names."""
+        values, weights, unit = self.values[side], self.weights[side], self.run.sides[side].unit
+        found: dict[str, tuple[Array, Array]] = {}
+        for claim in claims:
+            if len(claim.nodes) != 1 or not claim.nodes[0].buffers or not readable(claim, values):
+                continue
+            node = claim.nodes[0]
+            arrays = claim.weight_arrays(weights)
+            sources = [values[claim.sources[name]] for name in node.inputs]
+            wanted = reference.new_buffers(node, arrays, sources)
+            bounds = reference.new_buffers_bound(node, arrays, sources, unit=unit)
+            for name, array in wanted.items():
+                if name in claim.weights:
+                    found[claim.weights[name]] = (array, bounds[name])
+        return found
+
+
+def _kept(recorded: Array, wanted: Wanted) -> Array:
+    """What is wanted, with the recorded value where a convention decides."""
+    return np.where(wanted.free, recorded, wanted.value) if wanted.free is not None else wanted.value

@@ -1,0 +1,231 @@
+"""Causes for what fails in loss, gradients, buffers and updates, asked for while the arrays are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dualml.native.protocol import ReadLoss, ReadOptimizer
+from dualml.parity import hypotheses
+from dualml.parity.diff.explain import concluded, unknown
+from dualml.parity.diff.ledger import Explanation
+from dualml.parity.diff.pairs import Matched
+from dualml.parity.diff.run import Run, readable
+from dualml.parity.records import Key
+from dualml.parity.report import Cause
+from dualml.protocol import Array, Arrays, Masks, State
+from dualml.spec.objective import Objective
+from dualml.spec.regularizers import Regularizer
+
+
+@dataclass
+class UpdateCase:
+    """One update of the right side.
+
+    Attributes:
+        step: Number of the update, counted from 0.
+        meant: What the left side says its optimizer is.
+        said: What the right side says.
+        before: The right side's weights before the update, by name in the left graph.
+        state: Its memory before it; ``None`` if it cannot be read.
+        gradients: What was applied.
+        rates: Learning rates both sides say they use in this update.
+        after: Its weights after it.
+        follows_own: Whether it does what it says.
+    """
+
+    step: int
+    meant: ReadOptimizer
+    said: ReadOptimizer
+    before: dict[str, Array]
+    state: State | None
+    gradients: Mapping[str, Array]
+    rates: tuple[float, float]
+    after: dict[str, Array]
+    follows_own: bool = False
+
+
+def explained_missing(run: Run, name: str, lacking: Sequence[str], trained: tuple[set[str], set[str]]) -> Explanation:
+    """Weights that one side trains and the other does not."""
+    other = run.matching.weights[name]
+    on_left = name in trained[0]
+    said = ["trained" if on_left else "not trained", "trained" if other in trained[1] else "not trained"]
+    count = len(lacking)
+    others = f", and so are {count - 1} others" if count > 1 else ""
+    evidence = f"{name} is {said[0]} on the left side, {other} is {said[1]} on the right side{others}"
+    if said[0] == said[1]:
+        evidence = f"the right side's backward pass never reaches {other}: its gradient is None{others}"
+        said[1] = "no gradient"
+    return Explanation(Cause("parameters.frozen", True, said[0], said[1], evidence, _unfreeze(run, other)))
+
+
+def _unfreeze(run: Run, name: str) -> dict[str, str]:
+    native = run.right.reading.weights.get(name, name)
+    texts = {
+        "torch": f"set requires_grad = True for {native} and give it to the optimizer",
+        "tensorflow": f"set trainable = True for the layer of {native}",
+    }
+    framework = run.right.model.framework
+    return {framework: texts[framework]} if framework in texts else {}
+
+
+def explained_gradient(
+    run: Run,
+    key: Key,
+    name: str,
+    slopes: Mapping[str, Array],
+    values: Mapping[str, Array],
+    weights: Arrays,
+    masks: Masks,
+    recorded: Array,
+) -> Explanation:
+    """Why a gradient of the right side is not what the left side means.
+
+    Args:
+        run: The comparison.
+        key: Under which it is filed.
+        name: The value or the weight, by its name in the left graph.
+        slopes: The right side's gradients of values.
+        values: Its values.
+        weights: Its weights.
+        masks: What it used, by the names of the left graph's nodes.
+        recorded: The gradient.
+    """
+    of_value = name not in run.matching.weights
+    target = run.matching.counterpart.get(name) if of_value else run.matching.weights.get(name)
+    if of_value and key.phase == "loss":
+        return explained_loss(run, values, None, recorded)
+    uses = []
+    for matched in run.matching.pairs:
+        claim = matched.meant
+        if claim is None or len(claim.nodes) != 1 or claim.output not in slopes or not readable(claim, values):
+            continue
+        meant = claim.nodes[0]
+        said = matched.own[0].nodes[0] if len(matched.own) == 1 else None
+        inputs = [values[claim.sources[source]] for source in meant.inputs]
+        held = {**weights, **claim.weight_arrays(weights)}
+        places: list[str | int] = (
+            [place for place, source in enumerate(meant.inputs) if claim.sources[source] == target]
+            if of_value
+            else [item.role for item in meant.weights if claim.weights.get(item.name) == target]
+        )
+        uses += [
+            hypotheses.Use(meant, said, held, inputs, slopes[claim.output], place, masks.get(meant.name))
+            for place in places
+        ]
+    if not uses:
+        return unknown(f"the gradient for {name} is not that of what the left side means")
+    penalised = None if of_value or target is None else _penalised(run, name, weights[target])
+    tried = hypotheses.explain_backward(
+        recorded, uses, unit=run.right.unit, penalised=penalised, frameworks=run.frameworks
+    )
+    return concluded(tried)
+
+
+def _penalised(run: Run, name: str, weight: Array) -> hypotheses.Penalised:
+    """Penalties on a weight: those that are meant, and the right side's own."""
+    own = run.right.reading.weights.get(run.matching.weights[name], name)
+    said = [replace_scope(item) for item in penalties_of(run.right.model.loss) if item.applies(own)]
+    native = run.left.reading.weights.get(name, name)
+    meant = [replace_scope(item) for item in penalties_of(run.left.model.loss) if item.applies(native)]
+    return hypotheses.Penalised(name, weight, meant, said)
+
+
+def penalties_of(read: ReadLoss | None) -> tuple[Regularizer, ...]:
+    """The penalties that a loss states."""
+    if read is None or not isinstance(read.minimised, Objective):
+        return ()
+    return tuple(read.minimised.penalties)
+
+
+def replace_scope(item: Regularizer) -> Regularizer:
+    """A penalty that is known to apply, whatever the weight is called."""
+    return item.model_copy(update={"scope": "all"})
+
+
+def explained_buffers(
+    run: Run,
+    matched: Matched,
+    values: Mapping[str, Array],
+    weights: Arrays,
+    given: Arrays,
+) -> Explanation:
+    """Why the buffers of a layer of the right side do not become what the left side means.
+
+    Args:
+        run: The comparison.
+        matched: The pair of layers.
+        values: The right side's values.
+        weights: Its weights before the pass.
+        given: What its buffers became.
+    """
+    claim = matched.meant
+    if claim is None or len(claim.nodes) != 1:
+        return unknown("its buffers become something else")
+    meant = claim.nodes[0]
+    said = matched.own[0].nodes[0] if len(matched.own) == 1 else None
+    inputs = [values[claim.sources[source]] for source in meant.inputs]
+    became = {name: given[own] for name, own in claim.weights.items() if own in given}
+    tried = hypotheses.explain_buffers(
+        meant,
+        said,
+        {**weights, **claim.weight_arrays(weights)},
+        inputs,
+        {**given, **became},
+        unit=run.right.unit,
+        frameworks=run.frameworks,
+    )
+    return concluded(tried)
+
+
+def explained_loss(run: Run, values: Mapping[str, Array], value: float | None, gradient: Array | None) -> Explanation:
+    """Why the right side's loss is not what the left side means.
+
+    Args:
+        run: The comparison.
+        values: The right side's values.
+        value: Its loss, penalties included; ``None``: it is not about the value.
+        gradient: Its gradient for what the loss takes; ``None``: not recorded.
+    """
+    losses = run.left.model.loss, run.right.model.loss
+    stated = run.objectives.meant
+    if losses[0] is None or stated is None or len(stated.objective.terms) != 1:
+        return unknown("it has several outputs or no formula, and no hypothesis is about those")
+    place = stated.objective.terms[0].output
+    outputs, meant = values[place], losses[0]
+    said = losses[1]
+    if meant.from_probabilities and place not in stated.logarithms and not stated.certified:
+        meant = replace(meant, from_probabilities=False)
+    pairs = {other: name for name, other in run.matching.weights.items()}
+    own = run.right.weights()
+    weights = {name: own[other] for other, name in pairs.items() if name in run.left.trained}
+    case = hypotheses.LossCase(
+        outputs,
+        stated.targets[place],
+        value,
+        gradient,
+        weights,
+        (penalties_of(losses[0]), penalties_of(losses[1])),
+    )
+    return concluded(hypotheses.explain_loss(meant, said, case, unit=run.right.unit, frameworks=run.frameworks))
+
+
+def explained_update(run: Run, cases: Sequence[UpdateCase], slot: str = "") -> Explanation:
+    """Why the right side's optimizer does not do what the left side means.
+
+    Args:
+        run: The comparison.
+        cases: Its updates so far, in order.
+        slot: The array of its memory that is off, if it is one.
+    """
+    if not cases:
+        return unknown(f"what the optimizer remembers as {slot} starts from another number")
+    last = cases[-1]
+    steps = [
+        hypotheses.UpdateStep(
+            case.step + 1, case.before, case.gradients, case.after, case.rates[0], case.rates[1], case.state
+        )
+        for case in cases
+    ]
+    tried = hypotheses.explain_update(last.meant, last.said, steps, unit=run.right.unit, frameworks=run.frameworks)
+    return concluded(tried)

@@ -1,8 +1,9 @@
-"""Writes docs/config.md, docs/support.md and docs/report.schema.json from the code, so that they cannot be out of date.
+"""Writes the pages of PAGES below from the code and from measured figures, so that they cannot be out of date.
 
 Run: python docs/generate.py          (writes all)
      python docs/generate.py --check  (exits with 1 if one of them is out of date)
      python docs/measure_support.py   (before, where the figures of docs/support.md have changed)
+     python docs/measure_export.py    (before, where those of docs/export.md have)
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from _generate import config_page, support_page
+from _generate import config_page, export_page, support_page
 
 from dualml.parity.schema import report_schema
 
@@ -23,7 +24,12 @@ def schema_lines() -> list[str]:
     return json.dumps(report_schema(), indent=2).splitlines()
 
 
-PAGES = {"config.md": config_page.lines, "support.md": support_page.lines, "report.schema.json": schema_lines}
+PAGES = {
+    "config.md": config_page.lines,
+    "support.md": support_page.lines,
+    "export.md": export_page.lines,
+    "report.schema.json": schema_lines,
+}
 
 
 def main() -> int:

@@ -8,6 +8,9 @@ DualmlError
  +-- RunError                  a run directory is missing something or belongs to another model
  +-- TrainingError             training cannot go on (a loss that is not finite)
  +-- ParityError               two things that should be compared cannot be
+ +-- ArtefactError             an artefact is incomplete, changed or of another format
+ +-- GuardError                a file from outside is not safe to open
+ +-- ServingError              a model cannot be served as asked
  +-- BackendError
       +-- BackendNotFoundError     no backend of that name is known
       +-- BackendUnavailableError  known, but its framework is not installed or not usable
@@ -81,6 +84,18 @@ class TrainingError(DualmlError):
 
 class ParityError(DualmlError):
     """Two things that should be compared cannot be."""
+
+
+class ArtefactError(DualmlError):
+    """An artefact is incomplete, has been changed or has another format."""
+
+
+class GuardError(DualmlError):
+    """A file from outside is not safe to open, and was not opened."""
+
+
+class ServingError(DualmlError):
+    """A model cannot be served as asked: an address in use, a setting out of range."""
 
 
 class BackendError(DualmlError):

@@ -8,13 +8,15 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dualml.errors import SpecError, WeightsError
-from dualml.protocol import Array, Arrays
-from dualml.spec.graph import Graph, parameter_count
+from dualml.errors import GuardError, SpecError, WeightsError
+
+if TYPE_CHECKING:  # what predicts from an artefact writes files too, and does without the spec
+    from dualml.protocol import Array, Arrays
+    from dualml.spec.graph import Graph
 
 FORMAT = "dualml.weights/1"
 """What the header of every file written here names as its format."""
@@ -47,6 +49,8 @@ def check_memory(graph: Graph) -> None:
     """
     if not hasattr(os, "sysconf"):  # not on Windows: there the allocation itself fails, with a MemoryError
         return
+    from dualml.spec.graph import parameter_count
+
     present = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     needed = parameter_count(graph) * np.dtype(graph.precision).itemsize
     if needed > present:
@@ -115,14 +119,15 @@ def write_atomically(path: Path, write: Callable[[Path], None], *, durable: bool
         if durable:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private
+        temporary.chmod(0o666 & ~umask())  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Which permissions new files do not get; ``tempfile`` makes private ones."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -167,13 +172,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    from dualml.guards.safetensors_file import check_content
+
     try:
+        check_content(path)
         with safe_open(path, framework="numpy") as file:
             header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (GuardError, SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
             f"{path}: must be a whole safetensors file, but reading it failed: {error}; "
             "it may be cut short or damaged: use another checkpoint or train again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -69,6 +70,10 @@ class TensorflowBackend:
     def owns(self, model: object) -> bool:
         """Whether a model of the user's is TensorFlow's: a Keras model or layer, or a ``tf.Module``."""
         return isinstance(model, (keras.Layer, tf.Module))
+
+    def open_saved(self, path: Path) -> Any:
+        """A model of a ``.keras`` file, in safe mode: nothing in it is executed but layers that Keras itself has."""
+        return keras.saving.load_model(path, safe_mode=True, compile=True)
 
     def adopt(self, model: Any, loss: Any = None, optimizer: Any = None) -> TensorflowModel:
         """The user's model behind ``dualml.native.protocol.NativeModel``.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
 from dualml.errors import BackendUnavailableError, UnsupportedError
 from dualml.protocol import Arrays, Backend, Capabilities
@@ -82,6 +84,12 @@ class TorchBackend:
     def owns(self, model: object) -> bool:
         """Whether a model that the user already has is PyTorch's."""
         return isinstance(model, torch.nn.Module)
+
+    def open_state(self, path: Path) -> Any:
+        """Tensors by name from a ``.safetensors`` or ``.pt`` file; anything else in it is refused, not executed."""
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
 
     def adopt(self, model: Any, loss: Any = None, optimizer: Any = None) -> TorchNativeModel:
         """A user's own model, to be run as it is; the arguments are those of ``TorchNativeModel``.

@@ -149,7 +149,8 @@ def export(
     weights: Weights = "last",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The model's name; left out, the run's.")] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URI", help="Where a KServe bundle's folder models will be, as in gs://bucket.")
+        str | None,
+        typer.Option(metavar="URI", help="Where a KServe bundle's folder models will be, as in gs://bucket."),
     ] = None,
     precision: Annotated[
         Literal["float32", "float64"] | None,
@@ -218,7 +219,9 @@ def compare(
 
 @app.command()
 def diff(
-    left: Annotated[str, typer.Argument(metavar="LEFT", help="file.py:name, file.py:Class@weights.pt, model.keras, run.")],
+    left: Annotated[
+        str, typer.Argument(metavar="LEFT", help="file.py:name, file.py:Class@weights.pt, model.keras, run.")
+    ],
     right: Annotated[str, typer.Argument(metavar="RIGHT", help="The same for the model that should do the same.")],
     inputs: Annotated[
         str | None, typer.Option(metavar="FILE", help="A batch in the left model's axes: .npy, or .npz with targets.")

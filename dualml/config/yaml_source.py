@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dualml.errors import ConfigError, Problem
+from dualml.guards.yaml_text import check_count, check_depth
 
 Location = tuple[str | int, ...]
 
 LARGEST_FILE = 4 * 2**20
 """Bytes; a larger file is not a config."""
-MOST_VALUES = 200_000
-"""Values after aliases are expanded: keeps a small file from expanding without end."""
 
 
 @dataclass
@@ -104,7 +103,9 @@ def parse_source(text: str, name: str) -> Source:
     yaml = YAML(typ="safe", pure=True)
     source = Source(name)
     try:
+        check_depth(text)
         node = yaml.compose(text)
+        check_count(node)
         if node is not None:
             source.data = _Reader(source, yaml).value(node, ())
     except MarkedYAMLError as error:
@@ -124,14 +125,10 @@ class _Reader:
     def __init__(self, source: Source, yaml: Any) -> None:
         self.source = source
         self.constructor = yaml.constructor
-        self.count = 0
 
     def value(self, node: Any, location: Location) -> Any:
         from ruamel.yaml.nodes import MappingNode, SequenceNode
 
-        self.count += 1
-        if self.count > MOST_VALUES:
-            raise ValueError(f"holds more than {MOST_VALUES} values once its aliases are expanded")
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
         self.source.values[location] = (line, column)
         if not str(node.tag).startswith("tag:yaml.org,2002:") or "python" in str(node.tag):

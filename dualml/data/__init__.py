@@ -7,12 +7,16 @@ same order. A ``Preparation`` is what a run remembers, so that new examples are 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from dualml.data.dataset import Dataset, Split
-from dualml.data.load import load_for
 from dualml.data.needs import InputNeed, Needs, OutputNeed
 from dualml.data.normalisation import Normalisation
 from dualml.data.preparation import Preparation
 from dualml.data.rows import SameAs
+
+if TYPE_CHECKING:
+    from dualml.data.load import load_for
 
 __all__ = [
     "Dataset",
@@ -25,3 +29,11 @@ __all__ = [
     "Split",
     "load_for",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_for":  # the sources need the spec's settings; what prepares new examples does not
+        from dualml.data.load import load_for
+
+        return load_for
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from dualml.data.needs import Needs
 from dualml.data.problems import find_file, nearest, reason
 from dualml.data.rows import Rows, SameAs, by_name, each
 from dualml.errors import DataError
-from dualml.spec.data import NpyData, NpzData
+
+if TYPE_CHECKING:  # what predicts from an artefact reads arrays too, and does without the spec
+    from dualml.spec.data import NpyData, NpzData
 
 MAP_ABOVE = 256 << 20
 """Size of a ``.npy`` file in bytes above which it stays on disk unless ``memory_map`` says otherwise."""
@@ -94,7 +96,7 @@ def read_npy(path: Path, memory_map: bool | None = False) -> Rows:
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
-            shape = _check_header(stream, size, str(path))
+            shape = check_header(stream, size, str(path))
         mapped = size > MAP_ABOVE if memory_map is None else memory_map
         # An empty region of a file cannot be mapped; that there is no example is reported later, as for every source.
         mapped = mapped and all(shape)
@@ -189,7 +191,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
     member = name + ".npy" if name + ".npy" in archive.namelist() else name
     try:
         with archive.open(member) as stream:
-            _check_header(stream, archive.getinfo(member).file_size, where)
+            check_header(stream, archive.getinfo(member).file_size, where)
         with archive.open(member) as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
     except (DataError, MemoryError):
@@ -198,7 +200,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
         raise DataError(f"{where} must be readable, but is damaged ({reason(error)}); write the file again") from error
 
 
-def _check_header(stream: IO[bytes], size: int, where: str) -> tuple[int, ...]:
+def check_header(stream: IO[bytes], size: int, where: str) -> tuple[int, ...]:
     """Compare what the header declares with the size of the file, before anything is allocated."""
     if stream.read(len(_NPY_START)) != _NPY_START:
         raise DataError(f"{where}: must be a .npy array, but does not begin like one; write it with numpy.save")

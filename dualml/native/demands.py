@@ -35,6 +35,9 @@ SPATIAL = frozenset(
 }
 """Kinds that read positions and, behind them or before them, channels."""
 
+POOLED = frozenset({"global_average_pool", "global_max_pool"})
+"""Kinds that with ``batch_axis`` 1 pool the first axis of ``(time, batch, features)``, whatever has the batch."""
+
 
 def trailing(call: Call) -> int:
     """How many of the last axes a call reads as they are, the others being alike to it; 0: it takes any order."""
@@ -57,6 +60,8 @@ def demanded(call: Call, rank: int, *, batch_first: bool = False) -> Axes | None
         return behind_batch(rank) if call.channels_first else unchanged(rank)
     if call.kind in SEQUENTIAL:
         return unchanged(rank, 0 if batch_first else call.batch_axis)
+    if call.kind in POOLED and call.batch_axis:
+        return unchanged(rank, call.batch_axis)
     if call.kind in SPATIAL or (call.kind == "prelu" and call.settings.get("slopes") != "one"):
         return unchanged(rank)
     return None

@@ -130,12 +130,12 @@ def _keras_file(path: Path) -> Any:
     if not path.is_file():
         raise ParityError(f"{path}: no such file; give {FORMS}")
     from dualml import registry
+    from dualml.guards import keras_archive
 
-    registry.load("tensorflow")  # which refuses a Keras on another backend
-    import keras
-
+    backend: Any = registry.load("tensorflow")
+    keras_archive.check(path)
     try:
-        return keras.saving.load_model(path, safe_mode=True, compile=True)
+        return backend.open_saved(path)
     except Exception as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ParityError(
@@ -186,14 +186,11 @@ def _is_module(value: Any) -> bool:
 
 def _state(path: Path) -> Any:
     """A state dict: tensors by name."""
+    from dualml import registry
+
+    backend: Any = registry.load("torch")
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        import torch
-
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = backend.open_state(path)
     except Exception as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ParityError(

@@ -30,6 +30,7 @@ class Nodes:
         places: Place of each node and each input.
         weights: Native name of each parameter and buffer.
         shapes: Shape of one example of each node and each input.
+        arrays: The model's weights, by native name.
     """
 
     def __init__(self, trace: Trace, arrays: Arrays, trained: Collection[str]) -> None:
@@ -38,7 +39,7 @@ class Nodes:
         self.weights: dict[str, str] = {}
         self.shapes: dict[str, Shape] = {}
         self._trace = trace
-        self._arrays = arrays
+        self.arrays = arrays
         self._trained = trained
         self._graph_names: dict[str, str] = {}  # of each weight, by native name
 
@@ -172,15 +173,15 @@ class Nodes:
 
     def arrays_of(self, weights: Mapping[str, str]) -> dict[str, Shape]:
         """Shape of each of some weights, by role; those the model has not are missing."""
-        return {role: self._shape(native) for role, native in weights.items() if native in self._arrays}
+        return {role: self._shape(native) for role, native in weights.items() if native in self.arrays}
 
     def _neutral(self, place: Place) -> Shape:
         return neutral_shape(self._trace.values[place.value].shape, place.axes)
 
     def _shape(self, native: str) -> Shape:
-        if native not in self._arrays:
+        if native not in self.arrays:
             raise UnreadableError(f"the model has no weight {native!r}")
-        return tuple(self._arrays[native].shape)
+        return tuple(self.arrays[native].shape)
 
     def _check_weights(
         self, layer: Layer, parameters: Sequence[Parameter], buffers: Sequence[Buffer], weights: Mapping[str, str]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dualml.errors import ParityError
 from dualml.native.calls import UnreadableError, axis_of, completed, neutral_axis, spec_layer, with_axis
 from dualml.native.canonical import Canonical
-from dualml.native.demands import batch_size, demanded, input_axes, trailing
+from dualml.native.demands import POOLED, batch_size, demanded, input_axes, trailing
 from dualml.native.layouts import (
     Axes,
     behind_batch,
@@ -25,6 +25,7 @@ from dualml.native.nodes import Nodes, identifier
 from dualml.native.opaque import Opaque
 from dualml.native.protocol import OPAQUE, Call, Precision, Trace
 from dualml.native.reading import Held, Place, Reading
+from dualml.native.returned import returned
 from dualml.native.settled import REFERENCE, shaped_to
 from dualml.protocol import Arrays
 from dualml.spec.graph import Graph, GraphInput
@@ -199,7 +200,7 @@ class _Reader:
         wanted = demanded(call, rank, batch_first=self.batch_first)
         last = trailing(call)
         if wanted is not None:
-            if self.batch_first and call.batch_axis:
+            if self.batch_first and call.batch_axis and call.kind not in POOLED:
                 self.notes.append(
                     f"{call.name} ({call.native}{_at(call)}) takes axis {call.batch_axis} of its input for the "
                     "examples, but they are along axis 0 here; it is read as if it took axis 0"
@@ -350,15 +351,16 @@ class _Reader:
         """The reading of everything that was read."""
         outputs: dict[str, str] = {}
         for name, key in self.trace.outputs.items():
-            held = self.held.get(key)
-            if held is None:
+            if (held := self.held.get(key)) is None:
                 self.notes.append(f"the output {name!r} has no axis of examples, so it is not compared")
-            elif held.node not in self.nodes.nodes:
+                continue
+            node = returned(self.nodes, self.turned, key, held, alone=len(self.trace.outputs) == 1)
+            if node is None:
                 self.notes.append(f"the output {name!r} is the input {held.node!r} as it came")
-            elif held.node in outputs:
-                self.notes.append(f"the output {name!r} is the output {outputs[held.node]!r} once more")
+            elif node in outputs:
+                self.notes.append(f"the output {name!r} is the output {outputs[node]!r} once more")
             else:
-                outputs[held.node] = name
+                outputs[node] = name
         if not outputs:
             raise ParityError(
                 "the model must return something that it computes from its inputs, example by example, but no output "
@@ -378,10 +380,13 @@ class _Reader:
             predictions=dict.fromkeys(outputs, "identity"),
         )
         used = {item.name for item in graph.weights}
+        weights = {name: native for name, native in self.nodes.weights.items() if name in used}
+        if unused := [name for name in self.nodes.arrays if name not in weights.values()]:
+            self.notes.append(f"nothing the model returns depends on {', '.join(unused)}")
         return Reading(
             graph=graph,
             places=dict(self.nodes.places),
-            weights={name: native for name, native in self.nodes.weights.items() if name in used},
+            weights=weights,
             notes=tuple(self.notes),
             values=self.held,
             constants=self.trace.constants,

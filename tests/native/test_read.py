@@ -552,11 +552,58 @@ def test_what_nothing_depends_on_is_left_out_and_said():
     assert any("unused" in note for note in reading.notes)
 
 
+def test_a_weight_that_nothing_uses_is_said():
+    recorder = Recorder()
+    out = recorder.dense(recorder.input(2, 4), 2, name="used")
+    recorder.weights["spare.kernel"] = np.zeros((3, 3))
+    assert recorder.read(out).notes == ("nothing the model returns depends on spare.kernel",)
+
+
+def test_an_input_that_is_returned_as_it_came_is_a_node_if_it_is_the_only_output():
+    recorder = Recorder()
+    x = recorder.input(2, 4)
+    reading = recorder.read(x)
+    assert [node.operation for node in reading.graph.nodes] == ["activation"]
+    assert reading.places[reading.graph.output].value == x
+    both = recorder.read(recorder.dense(x, 3), x)
+    assert [node.operation for node in both.graph.nodes] == ["dense"]
+    assert any("as it came" in note for note in both.notes)
+
+
+def test_an_input_that_is_returned_turned_is_a_permutation():
+    recorder = Recorder()
+    reading = recorder.read(recorder.permute(recorder.input(2, 3, 4), (0, 2, 1)))
+    assert [node.operation for node in reading.graph.nodes] == ["permute"]
+    assert reading.graph.by_name[reading.graph.output].shape == (4, 3)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_mean_over_time_that_stands_first_is_pooling(keep):
+    recorder = Recorder()
+    x = recorder.input(7, 2, 4)
+    array = recorder.arrays[x].mean(0, keepdims=keep)
+    pooled = recorder.call("global_average_pool", x, array, settings={"keep_axes": keep}, batch_axis=1, name="mean")
+    reading = recorder.read(pooled)
+    assert [(node.operation, node.input_shapes, node.shape) for node in reading.graph.nodes] == [
+        ("global_average_pool", ((7, 4),), (1, 4) if keep else (4,))
+    ]
+    assert reading.neutral("mean", array).shape[0] == 2
+
+
+def test_a_mean_over_the_examples_is_no_pooling():
+    recorder = Recorder()
+    steps = recurrent(recorder, recorder.input(6, 7, 3), (6, 7, 5), name="rnn")  # the examples are along axis 0
+    pooled = recorder.call("global_average_pool", steps, (7, 5), settings={"keep_axes": False}, batch_axis=1)
+    with pytest.raises(ParityError, match="takes axis 1 of its input for the examples, which are axis 0"):
+        recorder.read(pooled)
+    steps = recurrent(recorder, recorder.input(7, 6, 3), (7, 6, 5), name="rnn", batch_axis=1)
+    pooled = recorder.call("global_average_pool", steps, (6, 5), settings={"keep_axes": False}, batch_axis=1)
+    assert kinds(recorder.read(pooled)) == ["lstm", "global_average_pool"]
+
+
 def test_a_model_that_returns_nothing_readable_is_refused():
     recorder = Recorder()
     x = recorder.input(2, 4)
-    with pytest.raises(ParityError, match="must return something"):
-        recorder.read(x)
     total = recorder.call("opaque", x, ())
     with pytest.raises(ParityError, match="no axis of examples"):
         recorder.read(total)

@@ -135,7 +135,8 @@ class TensorflowModel:
         """See ``NativeModel.trace``."""
         self._last_inputs = inputs
         self._complete(inputs)
-        recorder, given, outputs, _ = self._passed(inputs, training=False, masks=None)
+        with self._kept():  # code that never leaves training mode changes buffers in inference, too
+            recorder, given, outputs, _ = self._passed(inputs, training=False, masks=None)
         self._calls = {item.call.name: item for item in recorder.calls}
         if self._precision == "float64":
             for key, tensor in recorder.values.items():

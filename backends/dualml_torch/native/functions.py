@@ -257,6 +257,7 @@ def _divided_sum(
     if not isinstance(divisor, int | float) or divisor != count or seen.get(2, "rounding_mode"):
         return _recorded(observer, function, name, args, kwargs, result)
     inner = observer.book.recipes[summed]
+    observer.absorbed.add(summed)
     outer = Function(function, Template.of(args, kwargs, [args[0]], observer.places))
     code = f"{native_name(function)}(x.sum(...), {divisor})"
     return _finish(

@@ -165,7 +165,7 @@ class TorchNativeModel:
         return Trace(
             inputs={name: self._book.key(INPUT, name) for name in placed},
             values=dict(observer.shapes),
-            calls=tuple(observer.calls),
+            calls=observer.needed(outputs),
             outputs=outputs,
             constants={key: array for key, array in observer.constants.items() if key in used},
             notes=tuple(dict.fromkeys(notes)),

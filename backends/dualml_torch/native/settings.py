@@ -228,12 +228,19 @@ def global_pool(what: str, *, keep_axes: bool, channels_first: bool, ties: str) 
 
 
 def over_positions(x: Tensor, dim: Any, *, what: str, keepdim: bool, ties: str = "even") -> Said | None:
-    """A mean or maximum over axes, where it is global pooling: over all but the batch and one at an end."""
+    """A mean or maximum over axes, where it is global pooling: over all but the batch and one at an end.
+
+    Over the first of three axes it pools ``(time, batch, features)``, as PyTorch's recurrent layers give it.
+    """
     given = (dim,) if isinstance(dim, int) else dim
     if given is None or x.ndim < 3:
         return None
-    rest = set(range(1, x.ndim)) - {int(axis) % x.ndim for axis in given}
-    if 0 in {int(axis) % x.ndim for axis in given} or len(rest) != 1 or not rest <= {1, x.ndim - 1}:
+    pooled = {int(axis) % x.ndim for axis in given}
+    if pooled == {0} and x.ndim == 3:
+        said = global_pool(what, keep_axes=bool(keepdim), channels_first=False, ties=ties)
+        return replace(said, channels_first=None, batch_axis=1)
+    rest = set(range(1, x.ndim)) - pooled
+    if 0 in pooled or len(rest) != 1 or not rest <= {1, x.ndim - 1}:
         return None
     return global_pool(what, keep_axes=bool(keepdim), channels_first=rest == {1}, ties=ties)
 

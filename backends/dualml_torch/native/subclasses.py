@@ -63,12 +63,12 @@ def settled(book: Book, path: str, module: nn.Module, base: Any, said: Said, x: 
 def _settings(module: Any, base: Any, said: Said, x: Tensor) -> dict[str, Any] | None:
     """Settings by which a subclass departs from what its base class states; ``None``: it is none of these at all."""
     with _trying(module, training=False):
-        one = type(module).forward(module, x.clone())
+        one = _arrays(type(module).forward(module, x.clone()))
         try:
-            other = base.forward(module, x.clone())
+            other = _arrays(base.forward(module, x.clone()))
         except (RuntimeError, TypeError, ValueError, AttributeError):  # it does not take what the subclass takes
             return None
-    if not inherited.alike(_arrays(one), _arrays(other)):
+    if not inherited.alike(one, other):
         return None
     if said.kind != "batch_norm":
         return {}

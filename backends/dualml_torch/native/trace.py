@@ -52,6 +52,7 @@ class Observer(TorchFunctionMode):
         kept_of: For a mask that is true where something is not read, by the tensor's identity: makes its opposite.
         derived: For a tensor made of one weight alone, by the tensor's identity: how (``transposed``, ``rows``), and
             the weight's name.
+        absorbed: Names of calls that another call does as well.
         sums: For a sum over positions, by the tensor's identity: its call, what the mean is, and of how many values.
     """
 
@@ -100,6 +101,7 @@ class Observer(TorchFunctionMode):
         }
         self.kept_of: dict[int, Callable[[], Tensor]] = {}
         self.derived: dict[int, tuple[str, str]] = {}
+        self.absorbed: set[str] = set()
         self.sums: dict[int, tuple[str, Said, int]] = {}
 
     # ------------------------------------------------------------------ what the tables ask
@@ -335,6 +337,11 @@ class Observer(TorchFunctionMode):
         for key, tensor in zip(keys, outputs, strict=True):
             self.bind(key, tensor)
         self.calls[place] = replace(call, outputs=call.outputs + keys)
+
+    def needed(self, outputs: Mapping[str, int]) -> tuple[Call, ...]:
+        """The calls without those that another call does as well, where nothing else reads what they make."""
+        read = {key for call in self.calls for key in call.inputs} | set(outputs.values())
+        return tuple(call for call in self.calls if call.name not in self.absorbed or read.intersection(call.outputs))
 
     def _unchanged(self, tensor: Tensor) -> bool:
         if id(tensor) in self._known:

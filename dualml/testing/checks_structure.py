@@ -16,6 +16,7 @@ from dualml.spec.config import Spec
 from dualml.spec.graph import Precision
 from dualml.spec.layers import LAYERS
 from dualml.spec.losses import LOSSES
+from dualml.spec.mixed import MIXED
 from dualml.spec.optimizers import OPTIMIZERS
 from dualml.testing.assertions import assert_array, assert_identical, assert_names, check, fail
 from dualml.testing.base import Checks, over
@@ -26,7 +27,7 @@ KNOWN = {
     "activations": {kind.kind for kind in ACTIVATIONS},
     "losses": {kind.kind for kind in LOSSES},
     "optimizers": {kind.kind for kind in OPTIMIZERS},
-    "precisions": {"float32", "float64"},
+    "precisions": {"float32", "float64", MIXED},
     "devices": {"cpu", "gpu"},
 }
 """What a spec can ask for, for each field of ``Capabilities`` that lists something."""

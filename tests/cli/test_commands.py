@@ -153,6 +153,11 @@ def test_a_closed_pipe_is_no_error():
     assert piped.wait() == 0
 
 
+def interruptible():
+    """A shell lets commands in the background ignore interrupts, and their children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_is_said(small_config, tmp_path):
     folder = tmp_path / "temporary"
     folder.mkdir()
@@ -161,6 +166,7 @@ def test_an_interrupt_is_said(small_config, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TMPDIR": str(folder)},
+        preexec_fn=interruptible,
     )
     while not list(folder.glob("dualml-*/config.yaml")):  # the two sides have been started
         assert compare.poll() is None

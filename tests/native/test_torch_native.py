@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from typing import Any
 
 import numpy as np
@@ -376,7 +377,7 @@ class TestReadings:
             (nn.KLDivLoss(), type(None)),
             (lambda outputs, targets: (outputs - targets).pow(2).sum(), type(None)),
         ],
-        ids=str,
+        ids=lambda item: re.sub(" at 0x[0-9a-f]+", "", str(item)),  # the same in every process
     )
     def test_losses(self, loss, wanted):
         read = TorchNativeModel(self.model(), loss).loss

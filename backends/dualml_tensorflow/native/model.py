@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state
 
 from dualml.errors import ParityError
 from dualml.native.protocol import Observation, Precision, ReadLoss, ReadOptimizer, Trace
@@ -22,6 +23,9 @@ from dualml_tensorflow.native.structure import Structure
 from dualml_tensorflow.native.trace import Keys, Recorded, Recorder, array_of
 from dualml_tensorflow.native.watch import recording
 from dualml_tensorflow.native.weights import Held
+
+POLICY = "dtype_policy"
+"""Under which Keras keeps the policy that was set, if one was."""
 
 
 class TensorflowModel:
@@ -77,13 +81,14 @@ class TensorflowModel:
     @contextmanager
     def _scope(self) -> Iterator[None]:
         """Keras' defaults are those of the precision meanwhile."""
-        policy = keras.config.dtype_policy()
+        # ``keras.config.dtype_policy()`` would make up a policy where none is set, and that would outlive ``floatx``.
+        policy = global_state.get_global_attribute(POLICY)
         with floatx(self._precision):
             keras.config.set_dtype_policy(self._precision)
             try:
                 yield
             finally:
-                keras.config.set_dtype_policy(policy)
+                global_state.set_global_attribute(POLICY, policy)
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -12,6 +12,7 @@ from dualml import reference
 from dualml.native.protocol import Observation
 from dualml.parity.diff.claims import Claim, Passed, Wanted, backward, joined
 from dualml.parity.diff.explain_training import explained_buffers, explained_gradient, explained_missing
+from dualml.parity.diff.forms import Seen, judge_slopes, part_of_them
 from dualml.parity.diff.objectives import Stated
 from dualml.parity.diff.run import Run, fits, readable
 from dualml.parity.records import Key, difference
@@ -29,12 +30,16 @@ class Received:
         parameters: By name of a weight of the side.
         blocked: Values that something unjudged passes gradients to.
         blocked_parameters: Weights that something unjudged uses.
+        meant: By name of a left weight that the side holds in another form, or not at all.
+        blocked_meant: Of those, the ones that something unjudged uses.
     """
 
     values: dict[str, list[Wanted]]
     parameters: dict[str, list[Wanted]]
     blocked: set[str]
     blocked_parameters: set[str]
+    meant: dict[str, list[Wanted]] = field(default_factory=dict)
+    blocked_meant: set[str] = field(default_factory=set)
 
 
 def backward_rung(run: Run, step: int, observed: tuple[Observation, Observation], masks: tuple[Masks, Masks]) -> None:
@@ -72,7 +77,21 @@ class _Backward:
                     right.blocked_parameters.update(item.weights.values())
         self.judge_values(left, right)
         self.judge_parameters(left, right)
+        seen = Seen(self.slopes[1], self.values[1], self.weights[1], self.masks[1])
+        judge_slopes(self.run, self.step, self.gradients, (self.by_left(0, left), self.by_left(1, right)), seen)
         self.judge_buffers()
+
+    def by_left(self, side: int, found: Received) -> dict[str, Wanted]:
+        """What each left weight's gradient must be on a side, as far as it is known."""
+        unit, pairs = self.run.sides[side].unit, self.run.matching.weights
+        known: dict[str, Wanted] = {}
+        for item in self.run.left.graph.parameters:
+            own = item.name if side == 0 else pairs.get(item.name)
+            terms = found.meant.get(item.name, []) if own is None else found.parameters.get(own, [])
+            blocked = item.name in found.blocked_meant if own is None else own in found.blocked_parameters
+            if not blocked:
+                known[item.name] = joined(terms, item.shape, unit)
+        return known
 
     # ------------------------------------------------------------------ what should have come
 
@@ -85,12 +104,15 @@ class _Backward:
             if passed is None:
                 found.blocked.update(claim.sources.values())
                 found.blocked_parameters.update(claim.weights.values())
+                found.blocked_meant.update(item.name for node in claim.nodes for item in node.weights)
                 continue
             self.run.ledger.ties += passed.ties
             for name, terms in passed.sources.items():
                 found.values.setdefault(name, []).extend(terms)
             for name, term in passed.parameters.items():
                 found.parameters.setdefault(name, []).append(term)
+            for name, term in passed.meant.items():
+                found.meant.setdefault(name, []).append(term)
         self.add_objective(side, found)
         return found
 
@@ -121,10 +143,15 @@ class _Backward:
         stated = objectives.left if side == 0 else objectives.meant
         if stated is None:
             found.blocked.update(self.run.sides[side].graph.outputs)
-            found.blocked_parameters.update(self.weights[side])
+            self.block_parameters(side, found)
             return
         self.add_slopes(side, stated, found, unit)
         self.add_penalties(side, stated, found, unit)
+
+    def block_parameters(self, side: int, found: Received) -> None:
+        """No weight's gradient can be judged."""
+        found.blocked_parameters.update(self.weights[side])
+        found.blocked_meant.update(item.name for item in self.run.left.graph.weights)
 
     def add_slopes(self, side: int, stated: Stated, found: Received, unit: float) -> None:
         values = self.values[side]
@@ -148,19 +175,28 @@ class _Backward:
         observation = self.observed[side]
         if not stated.objective.penalties:
             if observation.penalties:
-                found.blocked_parameters.update(self.weights[side])
+                self.block_parameters(side, found)
             return
         natives, pairs = self.run.left.reading.weights, self.run.matching.weights
+        translated: dict[str, Array] = {}
+        for matched in self.run.matching.pairs if side == 1 else ():
+            translated |= matched.meant.weight_arrays(self.weights[1]) if matched.meant is not None else {}
         for name, native in natives.items():
             own = name if side == 0 else pairs.get(name)
-            if own is None or name not in self.run.left.trained:
+            if name not in self.run.left.trained:
                 continue
-            given = {native: self.weights[side][own]}
+            array = self.weights[side][own] if own is not None else translated.get(name)
+            if array is None:
+                continue
+            given = {native: array}
             for regularizer in stated.objective.penalties:
                 if regularizer.applies(native):
                     slope = penalty_gradients(regularizer, given)[native]
                     bound = penalty_gradient_bounds(regularizer, given, unit=unit)[native]
-                    found.parameters.setdefault(own, []).append(Wanted(slope, bound))
+                    terms = (
+                        found.parameters.setdefault(own, []) if own is not None else found.meant.setdefault(name, [])
+                    )
+                    terms.append(Wanted(slope, bound))
 
     def judge_values(self, left: Received, right: Received) -> None:
         """Gradients of values: of outputs they are the loss's own, on its rung."""
@@ -191,7 +227,10 @@ class _Backward:
         run = self.run
         trained = run.left.trained, run.right.trained
         lacking: list[str] = []
+        elsewhere = part_of_them(run)
         for name, other in run.matching.weights.items():
+            if name in elsewhere:
+                continue
             if run.left.graph.by_name.get(name.rsplit(".", 1)[0]) is None or name in self.buffer_names():
                 continue
             key = run.weight_key("backward", name)

@@ -139,11 +139,13 @@ class Passed:
         sources: By name of the side's value: what it gets from this claim.
         parameters: By name of the side's weight.
         ties: Gradients that a convention about ties or kinks decides, and which are not judged.
+        meant: By name of a weight in the claim's graph that the side holds in another form, or not at all.
     """
 
     sources: Mapping[str, tuple[Wanted, ...]]
     parameters: Mapping[str, Wanted]
     ties: int = 0
+    meant: Mapping[str, Wanted] = field(default_factory=dict)
 
 
 def backward(
@@ -209,11 +211,14 @@ def backward(
     for name, own in claim.sources.items():
         found[own] = (*found.get(own, ()), *pending.get(name, ()))
     of_parameters: dict[str, Wanted] = {}
+    meant: dict[str, Wanted] = {}
     for name, terms in parameters.items():
         total = _joined(terms, unit)
         if total is not None and name in claim.weights:
             of_parameters[claim.weights[name]] = total
-    return Passed(found, of_parameters, ties)
+        elif total is not None:
+            meant[name] = total
+    return Passed(found, of_parameters, ties, meant)
 
 
 _PARTS = 4

@@ -18,6 +18,7 @@ from dualml.parity.judge import LIMIT, judgement
 from dualml.parity.report import Cause
 from dualml.protocol import Array, Arrays, Masks
 from dualml.reference import unit_roundoff
+from dualml.spec.graph import Node
 
 NOTHING_TRIED = "several layers stand for each other here, and no hypothesis is about several at once"
 
@@ -47,6 +48,22 @@ def explained_weight(run: Run, name: str, left: Array, right: Array, everything:
     node = next(node for node in run.right.graph.nodes if any(item.name == other for item in node.weights))
     role = next(item.role for item in node.weights if item.name == other)
     held = [{item.role: arrays[item.name] for item in node.weights if item.name in arrays} for arrays in everything]
+    return explained_array(run, node, role, left, right, (held[0], held[1]))
+
+
+def explained_array(
+    run: Run, node: Node, role: str, left: Array, right: Array, companions: tuple[Arrays, Arrays]
+) -> Explanation:
+    """Why two arrays that stand for each other are not the same.
+
+    Args:
+        run: The comparison.
+        node: The layer in whose form they are.
+        role: What they are to it.
+        left: The left side's.
+        right: The right side's.
+        companions: All weights of the layer by role, left and right.
+    """
     flat = next((run.right.graph.by_name.get(source) for source in node.inputs), None)
     flattened = flat.input_shapes[0] if flat is not None and flat.operation == "flatten" else None
     tried = hypotheses.explain_weights(
@@ -56,7 +73,7 @@ def explained_weight(run: Run, name: str, left: Array, right: Array, everything:
         node.operation,
         node,
         unit=unit_roundoff("float32"),  # what weights are kept in, whatever the precision they are compared in
-        companions=(held[0], held[1]),
+        companions=companions,
         flattened=flattened,
         frameworks=run.frameworks,
     )

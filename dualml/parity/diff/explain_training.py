@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from dualml.native.protocol import ReadLoss, ReadOptimizer
 from dualml.parity import hypotheses
@@ -11,9 +14,11 @@ from dualml.parity.diff.explain import concluded, unknown
 from dualml.parity.diff.ledger import Explanation
 from dualml.parity.diff.pairs import Matched
 from dualml.parity.diff.run import Run, readable
+from dualml.parity.judge import LIMIT, judgement
 from dualml.parity.records import Key
 from dualml.parity.report import Cause
 from dualml.protocol import Array, Arrays, Masks, State
+from dualml.reference import gamma
 from dualml.spec.objective import Objective
 from dualml.spec.regularizers import Regularizer
 
@@ -116,10 +121,60 @@ def explained_gradient(
     if not uses:
         return unknown(f"the gradient for {name} is not that of what the left side means")
     penalised = None if of_value or target is None else _penalised(run, name, weights[target])
+    tied = None if of_value or target is None else _tied(run, target, uses, slopes, values, weights, masks, recorded)
+    if tied is not None:
+        return tied
     tried = hypotheses.explain_backward(
         recorded, uses, unit=run.right.unit, penalised=penalised, frameworks=run.frameworks
     )
     return concluded(tried)
+
+
+def _tied(
+    run: Run,
+    target: str,
+    uses: Sequence[hypotheses.Use],
+    slopes: Mapping[str, Array],
+    values: Mapping[str, Array],
+    weights: Arrays,
+    masks: Masks,
+    recorded: Array,
+) -> Explanation | None:
+    """Whether the right side uses one array where the left one has one for each: the sum over all of its own uses."""
+    more = []
+    for matched in run.matching.pairs:
+        meant, own = matched.meant, matched.own
+        if len(own) != 1 or own[0].opaque or target not in own[0].weights.values():
+            continue
+        if meant is not None and target in meant.weights.values():
+            continue
+        node = own[0].nodes[0]
+        if own[0].output not in slopes or not readable(own[0], values):
+            continue
+        role = next(item.role for item in node.weights if own[0].weights[item.name] == target)
+        inputs = [values[source] for source in node.inputs]
+        more.append(hypotheses.Use(node, node, weights, inputs, slopes[own[0].output], role, masks.get(node.name)))
+    if not more or not uses:
+        return None
+    unit = run.right.unit
+    before, after = (_rho_of_sum(group, recorded, unit) for group in (uses, [*uses, *more]))
+    if after > LIMIT:
+        return None
+    names = " and ".join(use.meant.name for use in (*uses, *more))
+    evidence = (
+        f"{target} of the right side is used by {names}, where the left side has an array for each; with all uses: "
+        f"rho {before:.3g} -> {after:.2g}"
+    )
+    return Explanation(Cause("weights.tied_untied", True, "an array for each", "one array", evidence))
+
+
+def _rho_of_sum(uses: Sequence[hypotheses.Use], recorded: Array, unit: float) -> float:
+    """Of a gradient against what some uses pass back."""
+    terms = [use.passed(unit) for use in uses]
+    sizes = np.sum([np.abs(value) for value, _ in terms], axis=0)
+    bound = np.sum([bound for _, bound in terms], axis=0) + gamma(len(terms), unit) * sizes
+    rho = judgement(recorded, np.sum([value for value, _ in terms], axis=0), bound).rho
+    return math.inf if rho is None else rho
 
 
 def _penalised(run: Run, name: str, weight: Array) -> hypotheses.Penalised:

@@ -10,11 +10,13 @@ import numpy as np
 from dualml.errors import DualmlError
 from dualml.native.protocol import OPAQUE, Observation
 from dualml.parity.diff.claims import Claim, Wanted, forward
-from dualml.parity.diff.explain import explained_forward, unknown
-from dualml.parity.diff.ledger import Gap, bits, gap_of
+from dualml.parity.diff.explain import explained_forward
+from dualml.parity.diff.explain_opaque import Again, explained_opaque
+from dualml.parity.diff.ledger import Explanation, Gap, bits, gap_of
 from dualml.parity.diff.pairs import Matched
 from dualml.parity.diff.run import Run, Seen, readable, reads_fit, weights_fit
 from dualml.parity.diff.side import Side, converted
+from dualml.parity.diff.weights import copy_weights
 from dualml.parity.judge import LIMIT
 from dualml.parity.records import Key, difference
 from dualml.parity.verdict import ROUNDING_BITS
@@ -157,8 +159,7 @@ class _Forward:
         right = float("inf") if recorded.shape != wanted.shape or not _finite_alike(recorded, wanted) else None
         ledger.judged(self.step, key, run.precision, gap, left, right, pending=True)
         if run.decides:
-            said = f"run on the same inputs, both sides' {matched.name} give other numbers; it has no formula here"
-            ledger.explanations[self.step, key] = partial(unknown, said)
+            ledger.explanations[self.step, key] = partial(self.explain_replayed, matched, claim, wanted)
         if not self.training:
             kind = matched.left[0].nodes[0].settings if matched.left else None
             said = getattr(kind, "native", "") or matched.name
@@ -166,6 +167,29 @@ class _Forward:
                 f"a certified bound for {matched.name} ({said})",
                 "it has no formula here; both sides were run on the same inputs and judged by precision scaling",
             )
+
+    def explain_replayed(self, matched: Matched, claim: Claim, wanted: Array) -> Explanation:
+        """Why a pair without a formula gives something else than the left side's calls on the same inputs."""
+        run, values, weights = self.run, self.values[1], self.weights[1]
+        for side in run.sides:  # causes are asked for at the end, when both sides are in another precision
+            side.again()
+        copy_weights(run)
+        again: list[tuple[Side, str, Again, Array]] = []
+        for side, masks, claims, target in (
+            (run.right, self.masks[1], list(matched.own), wanted),
+            (run.left, self.meant_masks, [claim] if len(claim.nodes) == 1 else [], values[claim.output]),
+        ):
+            if len(claims) == 1 and claims[0].opaque:
+                own = claims[0]
+
+                def run_again(
+                    changed: Mapping[int, Array], side: Side = side, own: Claim = own, masks: Masks = masks
+                ) -> Array:
+                    given = values, weights
+                    return replay(side, own, *given, training=self.training, masks=masks, changed=changed)
+
+                again.append((side, own.nodes[0].name, run_again, target))
+        return explained_opaque(matched.name, again)
 
     def repeats(self, matched: Matched) -> bool:
         """Whether the left side's calls, run again on the left side's own inputs, give what they gave.
@@ -238,6 +262,7 @@ def replay(
     *,
     training: bool,
     masks: Masks,
+    changed: Mapping[int, Array] | None = None,
 ) -> Array:
     """A claim with nodes that have no formula: those are run natively, the others by the reference.
 
@@ -248,13 +273,14 @@ def replay(
         weights: That side's weights.
         training: In which mode.
         masks: By node of the claim's graph.
+        changed: Constants to be taken instead of the trace's own, by key.
     """
     known = {name: np.asarray(values[own]) for name, own in claim.sources.items()}
     last = ""
     for node in claim.nodes:
         sources = {name: known[name] for name in node.inputs}
         if node.operation == OPAQUE:
-            known[node.name] = _called(side, node.name, sources, training)
+            known[node.name] = _called(side, node.name, sources, training, changed or {})
         else:
             part = Claim((node,), {name: name for name in node.inputs}, node.name, claim.weights, claim.given)
             wanted = forward(part, sources, weights, training=training, masks=masks, unit=side.unit)
@@ -263,7 +289,7 @@ def replay(
     return known[last] if last else next(iter(known.values()))
 
 
-def _called(side: Side, name: str, sources: Mapping[str, Array], training: bool) -> Array:
+def _called(side: Side, name: str, sources: Mapping[str, Array], training: bool, changed: Mapping[int, Array]) -> Array:
     """The calls of an opaque node done again with other inputs."""
     place = side.reading.places[name]
     arrays = {
@@ -271,7 +297,7 @@ def _called(side: Side, name: str, sources: Mapping[str, Array], training: bool)
         for source, array in sources.items()
     }
     arrays = {key: np.asarray(array) for key, array in arrays.items()}
-    known = {**side.trace.constants, **arrays}
+    known = {**side.trace.constants, **changed, **arrays}
     for call in place.calls:
         for key in call.inputs:
             if key not in known:

@@ -10,9 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 import dualml
+from dualml.native.forms import rows
 from dualml.native.reading import Reading
 from dualml.parity.diff.configurations import configurations
 from dualml.parity.diff.engine import Comparison
+from dualml.parity.diff.forms import held_otherwise, part_of_them
 from dualml.parity.diff.ledger import Ledger
 from dualml.parity.diff.merge import found
 from dualml.parity.diff.pairs import Matched
@@ -242,7 +244,13 @@ def _layer(reading: Reading, values: Any, name: str) -> LayerSide:
 def matched_weights(run: Run) -> tuple[tuple[str, str, str], ...]:
     """Pairs of weights by their native names."""
     left, right = run.left.reading.weights, run.right.reading.weights
-    return tuple((left[name], right[other], "") for name, other in run.matching.weights.items())
+    elsewhere = part_of_them(run)
+    found = {(left[name], right[other]): "" for name, other in run.matching.weights.items() if name not in elsewhere}
+    for item in held_otherwise(run):
+        for name, other, how in rows(item):
+            said = found.get((left[name], right[other]), "")
+            found[left[name], right[other]] = f"{said}, {how}" if said and how not in said else how
+    return tuple((name, other, how) for (name, other), how in found.items())
 
 
 def unmatched(run: Run) -> tuple[str, ...]:

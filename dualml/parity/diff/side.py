@@ -204,7 +204,7 @@ class Side:
 
     def examples(self) -> int:
         """Number of examples in the batch."""
-        return len(next(iter(self.inputs.values())))
+        return len(self.given(self.graph.input_names[0]))  # their axis is not always the first one
 
 
 def _draws(kind: str, node: Node) -> bool:

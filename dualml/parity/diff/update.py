@@ -288,7 +288,7 @@ class _Updates:
         if optimizer is None:
             return {}
         if self.meant is None:
-            start = self.left.before
+            start = self.right.before  # equal to the left side's, but where two biases are one there
             self.meant = start, reference.initial_state(optimizer, start)
         weights, state = self.meant
         rate = self.left.rate(step, lr)

@@ -10,9 +10,9 @@ import numpy as np
 from dualml.native.ports import port
 from dualml.native.transport import copied
 from dualml.parity.diff.explain import explained_inputs, explained_weight
+from dualml.parity.diff.forms import judge_values, part_of_them, same_numbers
 from dualml.parity.diff.run import Run
 from dualml.parity.records import difference
-from dualml.protocol import Array
 
 Policy = Literal["auto", "copy", "compare"]
 
@@ -32,19 +32,6 @@ def settled(policy: Policy, run: Run) -> str:
     return COPIED if policy == "copy" else COMPARED
 
 
-def same_numbers(wanted: Array, array: Array) -> bool:
-    """Whether an array holds the numbers wanted; NaN is equal to nothing.
-
-    Numbers that were worked out (a sum of two biases) may have been rounded to float32 when they were stored.
-    """
-    if wanted.shape != array.shape:
-        return False
-    if np.array_equal(wanted, array):
-        return True
-    short = wanted.astype(np.float32)
-    return not np.array_equal(short, wanted) and bool(np.array_equal(short, array.astype(np.float32)))
-
-
 def weights_rung(run: Run, how: str) -> None:
     """Compare the weights, or copy the left side's to the right one; afterwards they are equal.
 
@@ -55,7 +42,11 @@ def weights_rung(run: Run, how: str) -> None:
     left, right, ledger = run.left.weights(), run.right.weights(), run.ledger
     wanted, _ = copied(run.alignment, run.left.graph, run.right.graph, left)
     if how == COMPARED:
+        judge_values(run, wanted)
+        elsewhere = part_of_them(run)
         for name, other in run.matching.weights.items():
+            if name in elsewhere:
+                continue
             key = run.weight_key("init", name)
             one, two = wanted[other], right[other]
             equal = same_numbers(one, two) and bool(np.isfinite(one).all())

@@ -39,9 +39,8 @@ def pad(call: Call, x: Traced) -> Traced:
     pads = settings.pads(shape)
     if settings.padding_mode == "zeros":
         return ops.pad(x, [(0, 0), *pads, (0, 0)], settings.value)
-    for axis, (size, pair) in enumerate(zip(shape, pads, strict=False), start=1):
-        x = ops.take(x, source_positions(size, pair, settings.padding_mode), axis)
-    return x
+    along = zip(shape, pads, strict=False)
+    return _copied(x, [source_positions(size, pair, settings.padding_mode) for size, pair in along])
 
 
 def crop(call: Call, x: Traced) -> Traced:
@@ -80,7 +79,7 @@ def resize_from_below(call: Call, x: Traced) -> Traced:
 def _resized(call: Call, x: Traced, *, lower: bool) -> Traced:
     settings, shape = call.node.settings, call.node.input_shapes[0]
     if settings.mode == "nearest":
-        return _nearest(x, [sources.low for sources in settings.sources(shape)])
+        return _copied(x, [sources.low for sources in settings.sources(shape)])
     for axis, sources in reversed(list(enumerate(settings.sources(shape), start=1))):
         size = shape[axis - 1]
         at_start = (sources.weight == 0) & (sources.low > 0)
@@ -98,7 +97,7 @@ def _resized(call: Call, x: Traced, *, lower: bool) -> Traced:
     return x
 
 
-def _nearest(x: Traced, low: Sequence[NDArray[np.intp]]) -> Traced:
+def _copied(x: Traced, low: Sequence[NDArray[np.intp]]) -> Traced:
     """Copies along all axes at once: the gradients of one value's copies are added in any order, not axis by axis."""
     positions, channels = x.shape[1:-1], x.shape[-1]
     places = np.ravel_multi_index(np.meshgrid(*low, indexing="ij"), positions)

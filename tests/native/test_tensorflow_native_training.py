@@ -268,7 +268,7 @@ def test_a_user_s_function_can_be_called() -> None:
     assert found is not None
     assert found.minimised is None
     assert found.native == "mine"
-    assert found.where.startswith("test_tensorflow_training.py:")
+    assert found.where.startswith("test_tensorflow_native_training.py:")
     value, gradient = native.loss_of({"output": np.ones((2, 2), "float32")}, {"": np.zeros((2, 2), "float32")})
     assert value == 2.0
     assert np.array_equal(gradient["output"], np.ones((2, 2)))

@@ -207,7 +207,7 @@ class Site:
         if self.precision == "float64" and operator in FLOAT32_ONLY:
             raise self.refused(
                 f"in float64: ONNX Runtime computes its operator {operator} in float32 only; "
-                "export in float32: --precision float32"
+                "export in float32: --format onnx --precision float32"
             )
         return self.writer.named(self.node.name, operator, list(inputs), outputs, **settings)
 

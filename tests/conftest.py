@@ -30,6 +30,20 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places[str(item.path), dict(item.user_properties).get("case")])
 
 
+@pytest.fixture(autouse=True)
+def precisions_of_the_frameworks():
+    """Puts each framework's global precision back to what it is at the start.
+
+    A test may set it, and so does reading Keras' dtype policy: the first reader fixes what ``floatx`` then cannot move.
+    """
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_default_dtype(torch.float32)
+    if keras := sys.modules.get("keras"):
+        keras.config.set_floatx("float32")
+        sys.modules["keras.src.backend.common.global_state"].set_global_attribute("dtype_policy", None)
+
+
 SMALL = """\
 backend: torch
 seed: 3

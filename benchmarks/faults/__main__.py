@@ -72,12 +72,7 @@ def main(given: Sequence[str] | None = None) -> int:
             return 0
         outcomes = run(names, options)
     if options.json:
-        content = {
-            "environment": versions,
-            "summary": summary(outcomes),
-            "outcomes": [item.to_dict() for item in outcomes],
-        }
-        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        store(options.json, outcomes, versions)
     if options.document:
         PAGE.write_text(document(outcomes, versions), encoding="utf-8")
     if options.verify:
@@ -85,6 +80,12 @@ def main(given: Sequence[str] | None = None) -> int:
         return int(any(item.error for item in outcomes))
     print(shown(outcomes))
     return int(not all(item.good for item in outcomes))
+
+
+def store(path: Path, outcomes: Sequence[Outcome], versions: dict[str, str]) -> None:
+    """Write outcomes as JSON."""
+    content = {"environment": versions, "summary": summary(outcomes), "outcomes": [item.to_dict() for item in outcomes]}
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def run(names: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
@@ -100,8 +101,10 @@ def run(names: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
         said = item.error if options.verify else wrong_with(item)
         if said:
             print(f"{len(done)}/{len(names)} {item.id}: {said}", file=sys.stderr, flush=True)
-        elif len(done) % 25 == 0:
+        if len(done) % 25 == 0:
             print(f"{len(done)}/{len(names)}", file=sys.stderr, flush=True)
+            if options.json:  # what there is, should a long run be interrupted
+                store(options.json, done, environment())
     return sorted(done, key=lambda item: item.id)
 
 

@@ -117,10 +117,13 @@ def run_all(names: Sequence[str], processes: int, work: Any = run) -> Iterator[O
         yield from map(work, names)
         return
     context = multiprocessing.get_context("spawn")  # neither framework survives a fork
-    with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=RECYCLED) as pool:
-        waiting = {pool.submit(work, name): name for name in names}
-        for done in as_completed(waiting):
-            try:
-                yield done.result()
-            except BrokenProcessPool:
-                yield failed(_cases()[waiting[done]], "the process died; run it alone")
+    # A new pool for each part: with `max_tasks_per_child` instead, a pool stops for good (CPython issue 115634).
+    part = processes * RECYCLED
+    for start in range(0, len(names), part):
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            waiting = {pool.submit(work, name): name for name in names[start : start + part]}
+            for done in as_completed(waiting):
+                try:
+                    yield done.result()
+                except BrokenProcessPool:
+                    yield failed(_cases()[waiting[done]], "the process died; run it alone")

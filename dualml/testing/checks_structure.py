@@ -77,19 +77,18 @@ class SmokeChecks(Checks):
                 "a misspelt kind",
             )
 
-    def test_declared_operations_work(self, backend: Backend) -> None:
-        """Every case that needs only what is declared can be built and evaluated."""
-        for case in (*NETWORK_CASES, *LOSS_CASES):
-            if not refused(backend, case.spec()):
-                try:
-                    self.network(backend, case).forward(case.inputs())
-                except UnsupportedError as error:
-                    fail(
-                        f"the case {case.name!r}",
-                        "work, because the capabilities declare all of it",
-                        f"the backend raised: {error}",
-                        "capabilities that declare what the backend cannot do",
-                    )
+    @over((*NETWORK_CASES, *LOSS_CASES))
+    def test_declared_operations_work(self, backend: Backend, case: Case) -> None:
+        """A case that needs only what is declared can be built and evaluated."""
+        try:
+            self.network(backend, case).forward(case.inputs())
+        except UnsupportedError as error:
+            fail(
+                f"the case {case.name!r}",
+                "work, because the capabilities declare all of it",
+                f"the backend raised: {error}",
+                "capabilities that declare what the backend cannot do",
+            )
 
     def test_declared_training_works(self, backend: Backend) -> None:
         """Every optimizer that is declared has a trainer."""

@@ -195,6 +195,56 @@ def verify(
 
 
 @app.command()
+def serve(
+    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="The folder that export wrote.")],
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0 is everywhere.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model's name; left out, the artefact's.")
+    ] = None,
+    model_version: Annotated[str, typer.Option(metavar="TEXT", help="The model's version.")] = "1",
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Holds the token clients must send; or set DUALML_TOKEN.")
+    ] = None,
+    hosts: Annotated[
+        list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name clients may call this server by.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Batches computed at a time; left out, one a core.")] = None,
+    batching: Annotated[
+        Literal["auto", "on", "off"], typer.Option(help="Compute requests that wait together; auto: where it pays.")
+    ] = "auto",
+    max_rows: Annotated[int | None, typer.Option(help="Most examples in a request.")] = None,
+    max_body: Annotated[int | None, typer.Option(metavar="BYTES", help="Longest body of a request.")] = None,
+    max_queue: Annotated[int | None, typer.Option(help="Most requests that wait; one more gets 503.")] = None,
+    max_connections: Annotated[int | None, typer.Option(help="Most open connections; one more gets 503.")] = None,
+    read_timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="For a client to send.")] = None,
+    answer_timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="For the model to answer.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Answer predictions over HTTP through ONNX Runtime, until Ctrl-C; with a page to try the model."""
+    from dualml.cli.serve import run_serve
+
+    run_serve(
+        artefact,
+        name,
+        model_version,
+        token_file,
+        quiet=quiet,
+        host=host,
+        port=port,
+        hosts=tuple(hosts or ()),
+        threads=threads,
+        batching=batching,
+        rows=max_rows,
+        body_bytes=max_body,
+        queue=max_queue,
+        connections=max_connections,
+        read_seconds=read_timeout,
+        answer_seconds=answer_timeout,
+    )
+
+
+@app.command()
 def compare(
     left: Annotated[Path, typer.Argument(metavar="CONFIG|RUN_A", help="Config file, or a finished run.")],
     right: Annotated[Path | None, typer.Argument(metavar="[RUN_B]", help="The other finished run.")] = None,

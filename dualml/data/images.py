@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dualml.data.checks import Part, Raw
 from dualml.data.idx import IMAGES, LABELS, read_idx
 from dualml.data.problems import find_file, find_folder
+from dualml.data.scikit_learn import datasets
 from dualml.errors import DataError
 from dualml.spec.data import DigitsData, FashionMnistData, IdxData, ImageSource
 
@@ -34,9 +35,7 @@ FASHION_CLASSES = (
 
 def read_digits(settings: DigitsData) -> Raw:
     """The digits that come with scikit-learn: 1,797 images of 8 by 8 pixels with values 0 to 16."""
-    from sklearn.datasets import load_digits  # most sources do without
-
-    digits = load_digits()
+    digits = datasets("the digits").load_digits()
     where = "scikit-learn's digits"
     images = resize(digits.images.astype(np.uint8), settings, "scale", where)
     part = Part(images, digits.target.astype(np.int64), where)

@@ -16,6 +16,7 @@ from dualml.data.checks import Part, Raw
 from dualml.data.needs import Needs
 from dualml.data.problems import find_file, nearest, reason
 from dualml.data.rows import Rows, SameAs
+from dualml.data.scikit_learn import datasets
 from dualml.errors import DataError
 from dualml.spec.data import ColumnSource, CsvData, ParquetData, ScikitLearnData
 
@@ -44,10 +45,8 @@ def read_table(settings: CsvData | ParquetData, folder: Path, needs: Needs) -> R
 
 def read_scikit_learn(settings: ScikitLearnData, needs: Needs) -> Raw:
     """One of the tables that come with scikit-learn, in their own units."""
-    from sklearn import datasets  # most sources do without
-
     options = {"scaled": False} if settings.table == "diabetes" else {}
-    found = getattr(datasets, f"load_{settings.table}")(**options)
+    found = getattr(datasets(f"the {settings.table} data"), f"load_{settings.table}")(**options)
     where = f"scikit-learn's {settings.table}"
     names = [str(name) for name in found.feature_names]
     table: dict[str, NDArray[Any]] = {name: found.data[:, index].astype(float) for index, name in enumerate(names)}

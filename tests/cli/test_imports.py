@@ -99,3 +99,19 @@ def test_keras_on_another_backend_is_refused():
     done = python(code)
     assert "BackendUnavailableError" in done.stderr
     assert "KERAS_BACKEND=tensorflow" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "what"), [("{source: digits}", "the digits"), ("{source: scikit_learn, table: wine}", "the wine data")]
+)
+def test_missing_scikit_learn_gets_the_install_line(tmp_path, source, what):
+    size = 64 if "digits" in source else 13
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"model: {{input: {size}, layers: [dense: 10]}}\ndata: {source}\nloss: cross_entropy\noptimizer: adam\n"
+    )
+    done = python(command(["train", config, "--backend", "torch", "--out", tmp_path / "run"], ("sklearn",)))
+    assert done.returncode == 2
+    assert what in done.stderr
+    assert "pip install 'dualml[datasets]'" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -237,6 +237,19 @@ class Network(Protocol):
             count: What the sum of the examples' losses is divided by; ``None``: their number, or what the loss says.
         """
 
+    def input_gradients(self, inputs: Array | Arrays, slopes: Arrays) -> dict[str, Array]:
+        """Gradients for the inputs in inference mode: ``sum(slopes[o] * o)`` over outputs ``o``, differentiated.
+
+        Args:
+            inputs: As in ``Batch``.
+            slopes: For one or more of ``graph.outputs``, by node name: what each of its values counts, shape
+                ``(examples, *output_shape)``, dtype of the graph's precision.
+
+        Returns:
+            For every input by name, shape ``(examples, *input.shape)``, dtype of the graph's precision; zeros for an
+            input of whole numbers.
+        """
+
     def trainer(
         self,
         loss: Minimised,

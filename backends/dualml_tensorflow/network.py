@@ -90,7 +90,7 @@ class TensorflowNetwork:
         def evaluate(inputs: Tensors, masks: Tensors) -> Tensors:
             return self.kept(self.values(inputs, masks, nodes, training=training))
 
-        function = self._traced(("forward", nodes, training), evaluate, training=training)
+        function = self._traced(("forward", nodes, training), evaluate, self.mask_signature() if training else {})
         with self.placement(), self.kept_buffers():
             values = function(self.input_tensors(inputs), self.mask_tensors(masks) if training else {})
         return {name: value.numpy() for name, value in values.items()}
@@ -103,7 +103,7 @@ class TensorflowNetwork:
             value = self.kept(self.values(inputs, masks, (name,), training=False))[name]
             return PREDICTIONS[self.graph.predictions[name]](value)
 
-        function = self._traced(("predict", name), evaluate, training=False)
+        function = self._traced(("predict", name), evaluate, {})
         with self.placement():
             return function(self.input_tensors(inputs), {}).numpy()  # type: ignore[no-any-return]
 
@@ -141,6 +141,26 @@ class TensorflowNetwork:
             values_gradients={name: item.numpy() for name, item in slopes.items()},
             buffers=buffers,
         )
+
+    def input_gradients(self, inputs: Array | Arrays, slopes: Arrays) -> dict[str, Array]:
+        """Gradients for the inputs in inference mode; see ``dualml.protocol.Network.input_gradients``."""
+        nodes = self._known(tuple(slopes))
+        integers = {item.name for item in self.graph.inputs if item.integer}
+
+        def differentiate(inputs: Tensors, slopes: Tensors) -> Tensors:
+            watched = {name: value for name, value in inputs.items() if name not in integers}
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(watched)
+                outputs = self.kept(self.values(inputs, {}, nodes, training=False))
+            found = tape.gradient(outputs, watched, slopes, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            held = {name: tf.zeros(tf.shape(inputs[name]), self.graph.precision) for name in integers}
+            return {name: tf.convert_to_tensor(slope) for name, slope in (found | held).items()}
+
+        counted = {name: tf.TensorSpec((None, *self.graph.by_name[name].shape), self.graph.precision) for name in nodes}
+        function = self._traced(("input_gradients", nodes), differentiate, counted)
+        with self.placement():
+            found = function(self.input_tensors(inputs), {name: self.tensor(slopes[name]) for name in nodes})
+        return {name: found[name].numpy() for name in self.graph.input_names}
 
     def trainer(
         self,
@@ -312,9 +332,9 @@ class TensorflowNetwork:
             raise ValueError(f"taps must be nodes ({', '.join(self.graph.names)}), got {unknown}")
         return tuple(dict.fromkeys(names))
 
-    def _traced(self, key: tuple[Any, ...], function: Callable[..., Any], *, training: bool) -> Callable[..., Any]:
-        """A traced function of inputs and masks, the same one for the same key."""
+    def _traced(self, key: tuple[Any, ...], function: Callable[..., Any], second: Tensors) -> Callable[..., Any]:
+        """A traced function of inputs and of something else that ``second`` describes, one for each key."""
         if key not in self._functions:
-            signature = [self.input_signature(), self.mask_signature() if training else {}]
+            signature = [self.input_signature(), second]
             self._functions[key] = tf.function(function, input_signature=signature, autograph=False, jit_compile=False)
         return self._functions[key]

@@ -162,6 +162,25 @@ class TorchNetwork:
             buffers=buffers,
         )
 
+    def input_gradients(self, inputs: Array | Arrays, slopes: Arrays) -> dict[str, Array]:
+        """Gradients for the inputs in inference mode; see ``dualml.protocol.Network.input_gradients``."""
+        placed = self.place_inputs(inputs)
+        gradients = {name: torch.zeros_like(value, dtype=self.dtype) for name, value in placed.items()}
+        watched = {name: value.requires_grad_() for name, value in placed.items() if value.is_floating_point()}
+        # cuDNN's recurrences have no backward pass in inference mode.
+        with torch.enable_grad(), self.mode(training=False), torch.backends.cudnn.flags(enabled=False):
+            outputs = self.evaluate(placed)
+            if watched:  # then the outputs depend on something that is differentiated
+                found = torch.autograd.grad(
+                    [outputs[name] for name in slopes],
+                    list(watched.values()),
+                    [to_tensor(slope, self.dtype, self.device) for slope in slopes.values()],
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+                gradients |= zip(watched, found, strict=True)
+        return {name: self._neutral(name, value) for name, value in gradients.items()}
+
     def trainer(
         self,
         loss: Minimised,

@@ -21,6 +21,7 @@ from dualml.testing.checks_buffers import BufferChecks
 from dualml.testing.checks_compiled import CompiledChecks
 from dualml.testing.checks_contract import IsolationChecks, OwnershipChecks, RandomnessChecks
 from dualml.testing.checks_gradients import GradientChecks
+from dualml.testing.checks_inputs import InputGradientChecks
 from dualml.testing.checks_structure import NameChecks, SmokeChecks
 from dualml.testing.checks_training import TrainingChecks
 from dualml.testing.checks_updates import StateChecks, UpdateChecks
@@ -37,6 +38,7 @@ class BackendConformance(
     TrainingChecks,
     StateChecks,
     UpdateChecks,
+    InputGradientChecks,
     GradientChecks,
     ValueChecks,
     NameChecks,

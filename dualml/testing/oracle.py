@@ -150,6 +150,21 @@ def value_gradients(
     }
 
 
+def input_gradients(graph: Graph, weights: Arrays, inputs: Any, slopes: Arrays) -> dict[str, Judged]:
+    """Gradient of ``sum(slopes * outputs)`` in inference mode for each input of values, by central differences."""
+    given = graph.named_inputs(inputs)
+
+    def total(name: str, value: Float) -> float:
+        values = reference.forward(graph, weights, {**given, name: value})
+        return sum(float((slope * values[output]).sum()) for output, slope in slopes.items())
+
+    return {
+        item.name: central_differences(lambda value, name=item.name: total(name, value), given[item.name])  # type: ignore[misc]
+        for item in graph.inputs
+        if not item.integer
+    }
+
+
 # ------------------------------------------------------------------ updates and trainings
 
 

@@ -83,15 +83,7 @@ class NumpyNetwork:
             divisor = denominator(term.loss, targets[term.output], batch.weights) or 1.0 if count is None else count
             total += float((weights * each).sum() / divisor)
             flows[term.output] = gradient * weights.reshape(-1, *(1,) * (gradient.ndim - 1)) / divisor
-        parameters = {name: np.zeros_like(value) for name, value in self.weights.items()}
-        for node in reversed(self.graph.nodes):
-            if node.name not in flows:
-                continue
-            inputs, own = backwards[node.name](flows[node.name])
-            for name, value in own.items():
-                parameters[name] = parameters[name] + value
-            for source, flow in zip(node.inputs, inputs, strict=True):
-                flows[source] = flows[source] + flow if source in flows else flow
+        flows, parameters = self._back(flows, backwards)
         for regularizer in objective.penalties if penalised else ():
             l1, l2 = regularizer.factors
             for name, value in self.weights.items():
@@ -105,6 +97,12 @@ class NumpyNetwork:
             values={name: values[name].copy() for name in taps},
             values_gradients={name: flows[name].copy() for name in taps},
         )
+
+    def input_gradients(self, inputs: Array | Arrays, slopes: Arrays) -> dict[str, Array]:
+        """Gradients for the inputs of the outputs' sum, each value counted by its slope."""
+        values, backwards = self._evaluate(inputs, False, None)
+        flows, _ = self._back(slopes, backwards)
+        return {name: flows.get(name, np.zeros_like(values[name])) for name in self.graph.input_names}
 
     def trainer(
         self,
@@ -123,6 +121,20 @@ class NumpyNetwork:
         """Start the network's own random numbers anew."""
         if self.random is not None:
             self.random = np.random.default_rng(seed)
+
+    def _back(self, flows: Arrays, backwards: dict[str, Backward]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Gradients for every value that outputs' gradients reach, and for all parameters."""
+        found = dict(flows)
+        parameters = {name: np.zeros_like(value) for name, value in self.weights.items()}
+        for node in reversed(self.graph.nodes):
+            if node.name not in found:
+                continue
+            inputs, own = backwards[node.name](found[node.name])
+            for name, value in own.items():
+                parameters[name] = parameters[name] + value
+            for source, flow in zip(node.inputs, inputs, strict=True):
+                found[source] = found[source] + flow if source in found else flow
+        return found, parameters
 
     def _mask(self, node: Node, examples: int, masks: Masks | None) -> Array:
         if masks is not None and node.name in masks:

@@ -133,6 +133,72 @@ def predict(
 
 
 @app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    inputs: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Raw examples, as for predict: .npy; .npz for several inputs; ...")
+    ],
+    method: Annotated[
+        Literal["integrated_gradients", "gradient_x_input", "occlusion"], typer.Option(help="How it is computed.")
+    ] = "integrated_gradients",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where attributions are written: .npz or .json.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Where a picture of the first images is written.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Number or name; left out, the class each example is given.")
+    ] = None,
+    baseline: Annotated[
+        str,
+        typer.Option(
+            metavar="zeros|NUMBER|FILE",
+            help="What 'nothing there' is: zeros as the model sees them, a raw value, or raw examples in a file.",
+        ),
+    ] = "zeros",
+    of: Annotated[
+        Literal["output", "prediction"], typer.Option(help="Before softmax or sigmoid, or after it.")
+    ] = "output",
+    steps: Annotated[int, typer.Option(min=1, help="Points on the path of integrated gradients.")] = 64,
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Places that occlusion covers along each axis; 1, or 1/8 of an image.")
+    ] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="How far its windows are apart; half a window.")] = None,
+    precision: Annotated[Literal["float32", "float64"], typer.Option(help="Of the arithmetic.")] = "float64",
+    backend: Annotated[
+        str | None, typer.Option(help="torch, tensorflow, ...; left out, the run's; both: compares them.")
+    ] = None,
+    weights: Weights = "last",
+    output: Annotated[str | None, typer.Option(metavar="NAME", help="Which of several outputs; the first.")] = None,
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """How much each value of an input did for the answer, in either backend or in both."""
+    from dualml.cli.explain import run_explain
+
+    run_explain(
+        run,
+        inputs,
+        out,
+        picture,
+        backend,
+        baseline,
+        json_file,
+        quiet=quiet,
+        method=method,
+        target=target,
+        of=of,
+        steps=steps,
+        window=window,
+        stride=stride,
+        precision=precision,
+        weights=weights,
+        output=output,
+    )
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     format: Annotated[  # noqa: A002 (the flag's name)

@@ -173,6 +173,40 @@ def weights_are_not_copied(patch: Patch) -> None:
     patch.setattr(NumpyNetwork, "set_weights", lambda self, weights: setattr(self, "weights", dict(weights)))
 
 
+# ------------------------------------------------------------------ gradients for the inputs in inference mode
+
+
+@fault("test_input_gradients", "training mode")
+def input_gradients_in_training_mode(patch: Patch) -> None:
+    def input_gradients(self: Any, inputs: Any, slopes: Any) -> Any:
+        count = len(next(iter(self.graph.named_inputs(inputs).values())))
+        masks = {node.name: np.zeros((count, *node.random_mask), bool) for node in self.graph.dropouts}
+        values, backwards = self._evaluate(inputs, True, masks)
+        flows, _ = self._back(slopes, backwards)
+        return {name: flows.get(name, np.zeros_like(values[name])) for name in self.graph.input_names}
+
+    patch.setattr(NumpyNetwork, "input_gradients", input_gradients)
+
+
+@fault("test_input_gradients[mlp]", "slopes that were not used")
+def input_gradients_without_slopes(patch: Patch) -> None:
+    def input_gradients(original: Any, self: Any, inputs: Any, slopes: Any) -> Any:
+        return original(self, inputs, {name: np.ones_like(slope) for name, slope in slopes.items()})
+
+    wrap(patch, NumpyNetwork, "input_gradients", input_gradients)
+
+
+@fault("test_input_gradients_change_nothing", "accumulate")
+def input_gradients_accumulate(patch: Patch) -> None:
+    def input_gradients(original: Any, self: Any, inputs: Any, slopes: Any) -> Any:
+        before = self.__dict__.setdefault("before", {})
+        for name, gradient in original(self, inputs, slopes).items():
+            before[name] = before.get(name, 0.0) + gradient
+        return dict(before)
+
+    wrap(patch, NumpyNetwork, "input_gradients", input_gradients)
+
+
 # ------------------------------------------------------------------ dropout
 
 

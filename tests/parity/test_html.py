@@ -16,10 +16,10 @@ from sample_reports import FAULTY, LAYERS, checks, different
 import dualml
 from dualml import Adam, CrossEntropy, Dense, DigitsData, Model, Spec, Train
 from dualml.errors import RunError
+from dualml.heat_map import DIVERGING_LIGHT, NOT_FINITE, coloured, png
 from dualml.parity.card import card
 from dualml.parity.findings import View
 from dualml.parity.html import page
-from dualml.parity.html.images import DIVERGING_LIGHT, NOT_FINITE, coloured, png
 from dualml.parity.html.ladder import cells
 from dualml.parity.html.markup import VOID, Html, element, escaped
 from dualml.parity.html.settings import layer_differences, unsaid_by

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dualml.heat_map import DIVERGING_DARK, DIVERGING_LIGHT, address
 from dualml.parity.findings import View
-from dualml.parity.html.images import DIVERGING_DARK, DIVERGING_LIGHT, address
 from dualml.parity.html.markup import Html, element, folded, table
 from dualml.parity.html.numbers import shape, short
 

@@ -1,4 +1,4 @@
-"""Heat maps: a colour for each value, written as a small PNG inside the page."""
+"""Heat maps: a colour for each value, and pictures as PNG files."""
 
 from __future__ import annotations
 

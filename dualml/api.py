@@ -277,6 +277,21 @@ def _stored(run: str | Path, backend: str | None, which: str) -> tuple[StoredRun
     return stored, build(stored.spec, backend, weights=stored.weights(which))
 
 
+def dataset_of(stored: StoredRun) -> Dataset:
+    """The data a run was trained with.
+
+    Raises:
+        DataError: It is no longer the same.
+    """
+    dataset = load_dataset(stored.spec)
+    if dataset.fingerprint() != stored.summary["data"]["fingerprint"]:
+        raise DataError(
+            f"{stored.path}: must be evaluated on the data it was trained with, but data of its config has changed "
+            "since (the fingerprints differ), so a split could hold training examples; bring the data back"
+        )
+    return dataset
+
+
 def evaluate(
     run: str | Path, backend: str | None = None, *, split: str = "test", weights: str = "last"
 ) -> dict[str, Result]:
@@ -296,12 +311,7 @@ def evaluate(
         DualmlError: The run is not usable, its data is no longer the same, or there is no such split.
     """
     stored, network = _stored(run, backend, weights)
-    dataset = load_dataset(stored.spec)
-    if dataset.fingerprint() != stored.summary["data"]["fingerprint"]:
-        raise DataError(
-            f"{run}: must be evaluated on the data it was trained with, but data of its config has changed since "
-            "(the fingerprints differ), so a split could hold training examples; bring the data back"
-        )
+    dataset = dataset_of(stored)
     splits = dataset.splits()
     if split not in splits:
         raise DataError(f"{run}: has no {split} split; it has {', '.join(splits)}")

@@ -12,7 +12,7 @@ from dualml.protocol import Array, Arrays, Batch, Network
 from dualml.reference import objective_value
 from dualml.spec.losses import Loss
 from dualml.spec.metrics import Metric, task_of
-from dualml.spec.objective import Minimised, as_objective
+from dualml.spec.objective import Minimised, Objective, as_objective
 
 BATCH = 1024
 """Examples in one forward pass; the results do not depend on it."""
@@ -50,16 +50,33 @@ def evaluate(network: Network, split: Split, loss: Minimised, metrics: Sequence[
         outputs.append({name: values[name] for name in graph.outputs})
         targets.append(graph.named_targets(batch.targets))
         weights += [] if batch.weights is None else [batch.weights]
-    given, wanted = _joined(outputs), _joined(targets)
     joined_weights = np.concatenate(weights) if weights else None
-    scored = objective_value(objective, given, wanted, joined_weights, None)
+    return score(objective, metrics, _joined(outputs), _joined(targets), joined_weights)
+
+
+def score(
+    objective: Objective, metrics: Sequence[Metric], outputs: Arrays, targets: Arrays, weights: Array | None
+) -> dict[str, Result]:
+    """Mean loss and metrics of outputs that are there already.
+
+    Args:
+        objective: What the model is trained for; metrics are those of its first term's output.
+        metrics: What is measured beside the loss.
+        outputs: What the losses take, by node.
+        targets: By node.
+        weights: Weight of each example, or ``None``.
+
+    Returns:
+        As ``evaluate``.
+    """
+    scored = objective_value(objective, outputs, targets, weights, None)
     result: dict[str, Result] = {"loss": scored.value}
     main = objective.terms[0]
     task = task_of(main.loss)
     if task is None:
         return result
-    counted = counted_positions(main.loss, wanted[main.output], joined_weights)
-    return result | measure(metrics, task, given[main.output], wanted[main.output], counted)
+    counted = counted_positions(main.loss, targets[main.output], weights)
+    return result | measure(metrics, task, outputs[main.output], targets[main.output], counted)
 
 
 def counted_positions(loss: Loss, targets: Array, weights: Array | None) -> Array | None:

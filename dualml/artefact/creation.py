@@ -52,6 +52,7 @@ def create(
     onnx: bytes | None = None,
     parity: Mapping[str, Any] | None = None,
     compression: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Artefact:
     """Write an artefact.
 
@@ -67,6 +68,7 @@ def create(
         onnx: An ONNX model to keep in place of the one of the spec: one that was made smaller.
         parity: What was found when ``onnx`` was compared with the model; needed with it.
         compression: What made ``onnx`` smaller.
+        metrics: Of ``onnx`` on the test split; left out, the run's.
 
     Returns:
         The artefact, opened.
@@ -104,6 +106,7 @@ def create(
         name=_model_name(name or draft.name, named=name is not None),
         preprocessing=draft.preprocessing if preparation is None else preparation.to_dict(),
         class_names=draft.class_names if class_names is None else _names(class_names),
+        metrics=draft.metrics if metrics is None else metrics,
         parity=parity,
         compression=compression,
         versions=_versions(),

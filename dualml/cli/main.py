@@ -245,6 +245,35 @@ def export(
 
 
 @app.command()
+def compress(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    method: Annotated[
+        Literal["int8"], typer.Option(help="int8: weights and activations as bytes, an artefact for ONNX Runtime.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="What to write; left out, beside the run: RUN.int8.")
+    ] = None,
+    weights: Weights = "last",
+    max_loss: Annotated[
+        float | None,
+        typer.Option(metavar="LOSS", help="How much worse the metric may become; left out, 0.005."),
+    ] = None,
+    calibration: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="int8: training examples to measure ranges on; 512.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="How often latencies are measured; 0: not at all.")
+    ] = None,
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a trained model smaller and measure what that costs; exit 1: too much would be lost, nothing is written."""
+    from dualml.cli.compress import run_compress
+
+    raise typer.Exit(run_compress(run, method, out, weights, max_loss, calibration, rounds, json_file, quiet=quiet))
+
+
+@app.command()
 def verify(
     artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help="The folder that export wrote.")],
     against: Annotated[

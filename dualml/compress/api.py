@@ -99,12 +99,19 @@ def _int8(stored: StoredRun, path: Path, which: str, limit: float, calibration: 
         without = batch_difference(Session(other.model), inputs)
         found, difference = (other, without) if without < difference else (found, difference)
     measured = measure(whole, found.model, spec, dataset, rounds)
-    kept = dict.fromkeys(found.kept, "gives an output and is small")
     others = [node.name for node in graph.nodes if any(len(item.shape) > 1 for item in node.parameters)]
-    kept |= {name: "has no integer form in ONNX Runtime" for name in others if name not in {*kept, *found.layers}}
+    none = {name: "it has no integer form here" for name in others if name not in {*found.kept, *found.layers}}
     settings = {"calibration": len(next(iter(rows.values()))), "weights": which}
     report = Report(
-        "int8", str(path), "artefact", limit, measured, dict.fromkeys(found.layers, "int8"), kept, settings, difference
+        "int8",
+        str(path),
+        "artefact",
+        limit,
+        measured,
+        dict.fromkeys(found.layers, "int8"),
+        {**found.kept, **none},
+        settings,
+        difference,
     )
     if not report.kept:
         return replace(report, path=None)

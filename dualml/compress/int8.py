@@ -12,6 +12,8 @@ row becomes does not depend on its neighbours. The model is written with ONNX' o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,9 @@ LARGEST = 127
 MOST_IN_OUTPUTS = 0.02
 """Share of the weights up to which layers that give an output stay in float32: exactness is cheap there, and what they
 lose nothing makes up for."""
+FEWEST_FACTORS = 32
+"""A convolution that sums fewer products for each result stays in float32: it holds little, and integer arithmetic
+would make it slower."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,12 @@ class Quantised:
     Attributes:
         model: The ONNX file.
         layers: Names of the layers that compute in whole numbers.
-        kept: Names of those that could, but give an output and stay in float32.
+        kept: Names of those that could, but stay in float32, with the reason.
     """
 
     model: bytes
     layers: tuple[str, ...]
-    kept: tuple[str, ...]
+    kept: Mapping[str, str]
 
 
 def quantise(data: bytes, inputs: Arrays, *, keep_outputs: bool = True) -> Quantised:
@@ -61,23 +66,30 @@ def quantise(data: bytes, inputs: Arrays, *, keep_outputs: bool = True) -> Quant
     graph = OnnxGraph(data)
     fold_batch_norms(graph)
     weighted = [node for node in graph.nodes if _is_weighted(graph, node)]
-    kept = _outputs_to_keep(graph, weighted) if keep_outputs else []
-    chosen = [node for node in weighted if not any(node is other for other in kept)]
+    narrow = [node for node in weighted if _factors(graph, node) < FEWEST_FACTORS]
+    last = _outputs_to_keep(graph, weighted) if keep_outputs else []
+    chosen = [node for node in weighted if not any(node is other for other in (*narrow, *last))]
     if not chosen:
         raise UnsupportedError(
-            "--method int8 needs a dense or convolutional layer before the output, but this model has none; "
-            "export it as it is"
+            "--method int8 needs a dense or convolutional layer before the output, but this model has none that is "
+            "large enough; export it as it is"
         )
-    tensors = list(dict.fromkeys([*(str(node.input[0]) for node in chosen), *_results(graph, chosen)]))
-    levels = calibrate(graph, tensors, inputs)
     results = _results(graph, chosen)
-    for tensor in tensors:
+    tensors = list(dict.fromkeys([*(str(node.input[0]) for node in chosen), *results]))
+    levels = calibrate(graph, tensors, inputs)
+    for tensor, pooled in _pooled(graph, results):  # a largest byte stands for the largest value
+        levels[pooled] = levels[tensor]
+        results.append(pooled)
+    for tensor in dict.fromkeys([*tensors, *results]):
+        if tensor not in results and _is_pooled_float(graph, tensor, results):
+            tensor = _held_back(graph, tensor, levels, chosen)
         _write_levels(graph, tensor, levels[tensor], None if tensor in results else chosen)
     for node in chosen:
         _quantise_weights(graph, node, levels)
     names = dict.fromkeys(layer_of(node) for node in chosen)
-    others = dict.fromkeys(layer_of(node) for node in kept)
-    return Quantised(graph.to_bytes(), tuple(names), tuple(others))
+    kept = {layer_of(node): "it gives an output and is small" for node in last}
+    kept |= {layer_of(node): "it sums too few products for bytes to be quicker" for node in narrow}
+    return Quantised(graph.to_bytes(), tuple(names), {name: why for name, why in kept.items() if name not in names})
 
 
 def _is_weighted(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
@@ -86,6 +98,45 @@ def _is_weighted(graph: OnnxGraph, node: onnx.NodeProto) -> bool:
     kernel = graph.arrays[node.input[1]]
     biased = len(node.input) < 3 or node.input[2] in graph.arrays
     return biased and node.input[0] not in graph.arrays and (node.op_type == "Conv" or kernel.ndim == 2)
+
+
+def _factors(graph: OnnxGraph, node: onnx.NodeProto) -> float:
+    """How many products a convolution sums; of a dense layer, enough."""
+    return math.prod(graph.arrays[node.input[1]].shape[1:]) if node.op_type == "Conv" else math.inf
+
+
+def _pooled(graph: OnnxGraph, tensors: Sequence[str]) -> list[tuple[str, str]]:
+    """Tensors that a max pool alone reads, with what it gives."""
+    found = []
+    for tensor in tensors:
+        reader = graph.only_reader(tensor)
+        if reader is not None and reader.op_type == "MaxPool" and reader.output[0] not in graph.outputs:
+            found.append((tensor, str(reader.output[0])))
+    return found
+
+
+MOVING = ("Flatten", "Reshape", "Transpose")
+"""Operators that a conversion to bytes is moved in front of when ONNX Runtime loads a file, as it is for max pools."""
+
+
+def _is_pooled_float(graph: OnnxGraph, tensor: str, results: Sequence[str]) -> bool:
+    """Whether a max pool of floats gives it: one of bytes, which it would become, is many times slower there."""
+    maker = graph.maker(tensor)
+    while maker is not None and maker.op_type in MOVING:
+        maker = graph.maker(str(maker.input[0]))
+    return maker is not None and maker.op_type == "MaxPool" and maker.output[0] not in results
+
+
+def _held_back(graph: OnnxGraph, tensor: str, levels: dict[str, Levels], readers: Sequence[onnx.NodeProto]) -> str:
+    """The same tensor behind an operator that changes no byte of it, and that no conversion is moved in front of."""
+    low, held = f"{tensor}.least", f"{tensor}.held"
+    found = levels[held] = levels[tensor]
+    graph.arrays[low] = np.asarray(-float(found.zero_point) * float(found.scale), dtype=np.float32)
+    for node in readers:
+        if node.input[0] == tensor:
+            node.input[0] = held
+    graph.insert_after(tensor, helper.make_node("Max", [tensor, low], [held], name=f"{tensor}/Max"))
+    return held
 
 
 def _outputs_to_keep(graph: OnnxGraph, weighted: list[onnx.NodeProto]) -> list[onnx.NodeProto]:

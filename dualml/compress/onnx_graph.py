@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class OnnxGraph:
     def readers(self, tensor: str) -> list[onnx.NodeProto]:
         """The operators that read a tensor, in order."""
         return [node for node in self.nodes if tensor in node.input]
+
+    def maker(self, tensor: str) -> onnx.NodeProto | None:
+        """The operator that makes a tensor; ``None`` for an input or a weight."""
+        return next((node for node in self.nodes if tensor in node.output), None)
 
     def only_reader(self, tensor: str) -> onnx.NodeProto | None:
         """The one operator that reads a tensor; ``None`` if there are several, or it is an output."""
@@ -97,8 +101,5 @@ def layer_of(node: onnx.NodeProto) -> str:
 def raw_outputs(data: bytes) -> dict[str, str]:
     """For each output the tensor that its last operator (softmax, sigmoid) makes a prediction of."""
     graph = OnnxGraph(data)
-    return {name: str(_maker(graph.nodes, name).input[0]) for name in graph.outputs}
-
-
-def _maker(nodes: Iterable[onnx.NodeProto], tensor: str) -> onnx.NodeProto:
-    return next(node for node in nodes if tensor in node.output)
+    last = {name: graph.maker(name) for name in graph.outputs}
+    return {name: str(node.input[0]) for name, node in last.items() if node is not None}

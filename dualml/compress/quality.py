@@ -171,7 +171,7 @@ def share_interval(right: Array) -> Interval:
     count, share = len(right), float(np.mean(right))
     middle = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
     half = Z * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count)) / (1 + Z * Z / count)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
 def paired_interval(before: Array, after: Array) -> Interval:

@@ -1,14 +1,16 @@
 """What ``dualml.diff`` of two models of ten million parameters costs: time, and the most memory of the process.
 
 Two equal pairs, each written by hand in both frameworks and trained with stochastic gradient descent with momentum: a
-perceptron, whose cost is its weights, and a convolutional network, whose cost is its activations. The memory is set against that of a process
-that makes both models and trains each by itself for as many steps, in float32, and against that of importing the frameworks.
+perceptron, whose cost is its weights, and a convolutional network, whose cost is its activations. The memory is set
+against that of a process that makes both models and trains each by itself for as many steps, in float32, and against
+that of importing the frameworks.
 
-Run: python benchmarks/diff.py [perceptron] [convolutional]
+Run: python -m benchmarks.diff [perceptron] [convolutional]
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -36,7 +38,7 @@ def perceptron() -> tuple[Any, Any, np.ndarray]:
 
     layers: list[nn.Module] = []
     inputs = value = keras.Input((WIDTHS[0],))
-    for number, (wide, units) in enumerate(zip(WIDTHS, WIDTHS[1:], strict=False)):
+    for number, (wide, units) in enumerate(itertools.pairwise(WIDTHS)):
         layers.append(nn.Linear(wide, units))
         value = keras.layers.Dense(units, kernel_initializer="he_uniform", name=f"dense{number}")(value)
         if number < len(WIDTHS) - 2:
@@ -52,7 +54,7 @@ def convolutional() -> tuple[Any, Any, np.ndarray]:
 
     layers: list[nn.Module] = []
     inputs = value = keras.Input((32, 32, CHANNELS[0]))
-    for number, (deep, filters) in enumerate(zip(CHANNELS, CHANNELS[1:], strict=False)):
+    for number, (deep, filters) in enumerate(itertools.pairwise(CHANNELS)):
         layers += [nn.Conv2d(deep, filters, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         value = keras.layers.Conv2D(filters, 3, padding="same", name=f"conv{number}")(value)
         value = keras.layers.MaxPooling2D(2, name=f"pool{number}")(keras.layers.ReLU(name=f"relu{number}")(value))

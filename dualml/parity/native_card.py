@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dualml.parity.findings import Finding, NativeComparison
+from dualml.parity.hypotheses.meanings import UNKNOWN
 from dualml.parity.judge import LIMIT
 from dualml.parity.records import PHASES
 from dualml.parity.report import Report
@@ -33,10 +34,11 @@ def lines(report: Report, native: NativeComparison) -> Iterator[Line]:
         first, *more = native.findings
         yield from _first(report, first)
         yield "also", _count(more)
-        for finding in more[:MOST_ALSO]:
-            yield "", also(finding)
-        if len(more) > MOST_ALSO:
-            yield "", f"and {len(more) - MOST_ALSO} more: --json or --html lists them"
+        alike = grouped(more)
+        for group in alike[:MOST_ALSO]:
+            yield "", also(group)
+        if left_out := sum(map(len, alike[MOST_ALSO:])):
+            yield "", f"and {left_out} more: --json or --html lists them"
     yield "compared", compared(report)
     yield "weights", weights(native)
     for name, values in report.held_back.items():
@@ -142,11 +144,26 @@ def _count(more: Sequence[Finding]) -> str:
     return f"{len(more)} more finding{'s' if len(more) > 1 else ''}:"
 
 
-def also(finding: Finding) -> str:
-    """A further finding in a line."""
+def grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings of one cause with one fix in one phase together, in the order in which each first appears.
+
+    What could not be named stays apart: two unknowns need not be one.
+    """
+    groups: dict[Any, list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        named = finding.cause.id != UNKNOWN
+        key = (finding.cause.id, finding.phase, *finding.cause.fix.values()) if named else number
+        groups.setdefault(key, []).append(finding)
+    return list(groups.values())
+
+
+def also(group: Sequence[Finding]) -> str:
+    """Further findings of one cause in a line."""
+    finding, *more = group
     fixes = list(finding.cause.fix.values())
     fix = f"; fix: {fixes[0]}" if fixes else ""
-    return f"{finding.cause.id}: step {finding.step} · {finding.phase} · {place(finding)}{fix}"
+    others = f"; as well {', '.join(item.names[0] or item.names[1] or item.node for item in more)}" if more else ""
+    return f"{finding.cause.id}: step {finding.step} · {finding.phase} · {place(finding)}{others}{fix}"
 
 
 def compared(report: Report) -> str:

@@ -54,6 +54,11 @@ class Gap:
     scale: float
     finite: bool = True
 
+    def units(self, precision: str) -> float:
+        """The difference in unit roundoffs of the largest value that is meant; infinite if one is not finite."""
+        unit = reference.unit_roundoff(precision) * self.scale
+        return self.norm / unit if unit and self.finite else math.inf
+
 
 def bits(gaps: dict[str, Gap]) -> float | None:
     """``S = log2(gap in float32 / gap in float64)``; infinite if float64 shows none, ``None`` if not defined.
@@ -193,6 +198,9 @@ class Ledger:
         measured = bits(self.gaps(*place))
         if place in self._pending and check.ok is not False and measured is not None:
             check = replace(check, ok=None if _doubtful(measured) else measured >= ROUNDING_BITS[0])
+            if check.ok is False:  # no bound says by how much: how many roundings of the largest value it is
+                units = self.gaps(*place)[check.precision].units(check.precision)
+                check = replace(check, units=max(check.units or 0.0, units), right=max(check.right or 0.0, units))
         kind: Literal["rounding", "semantic"] | None = None
         if check.ok is False:
             scaled = measured is not None and ROUNDING_BITS[0] <= measured

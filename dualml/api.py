@@ -12,7 +12,7 @@ import numpy as np
 
 from dualml import registry
 from dualml.config import load
-from dualml.data import Dataset, InputNeed, Needs, OutputNeed, Preparation, load_for
+from dualml.data import Dataset, InputNeed, Needs, OutputNeed, Preparation, Split, load_for
 from dualml.errors import ConfigError, DataError, Problem, RunError, TrainingError
 from dualml.evaluation import evaluate as evaluate_network
 from dualml.metrics import Result
@@ -311,11 +311,24 @@ def evaluate(
         DualmlError: The run is not usable, its data is no longer the same, or there is no such split.
     """
     stored, network = _stored(run, backend, weights)
-    dataset = dataset_of(stored)
-    splits = dataset.splits()
-    if split not in splits:
-        raise DataError(f"{run}: has no {split} split; it has {', '.join(splits)}")
-    return evaluate_network(network, splits[split], stored.spec.objective, stored.spec.metrics or ())
+    examples = splits_of(stored, split)[split]
+    return evaluate_network(network, examples, stored.spec.objective, stored.spec.metrics or ())
+
+
+def splits_of(stored: StoredRun, wanted: str) -> dict[str, Split]:
+    """The splits of a run's data, by name, loaded anew.
+
+    Args:
+        stored: The run.
+        wanted: A split that must be there.
+
+    Raises:
+        DataError: The data is no longer what it was, or has no such split.
+    """
+    splits = dataset_of(stored).splits()
+    if wanted not in splits:
+        raise DataError(f"{stored.path}: has no {wanted} split; it has {', '.join(splits)}")
+    return splits
 
 
 def predict(

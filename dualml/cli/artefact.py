@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualml.cli.output import check_json, write_json
+from dualml.cli.output import BOTH, check_json, write_json
 from dualml.errors import DataError, RunError
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 RUNTIME = "onnx"
 """The name of ONNX Runtime for ``--backend``."""
-BOTH = ("torch", "tensorflow")
 
 
 def run_export_artefact(

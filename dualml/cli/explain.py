@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dualml.cli.output import check_json, check_target, write_json
+from dualml.cli.output import check_json, check_target, sides, write_json
 from dualml.data.problems import find_file
 from dualml.errors import DataError, RunError
 from dualml.training.run_directory import open_run
@@ -18,17 +18,10 @@ from dualml.weights import write_atomically, write_text
 if TYPE_CHECKING:
     from dualml.explain import Explanation
 
-BOTH = ("torch", "tensorflow")
-"""What ``--backend both`` runs, in this order."""
 ENDINGS = (".npz", ".json")
 """Of ``--out``."""
 SHOWN = 10
 """Examples whose scores are printed."""
-
-
-def sides(backend: str | None) -> tuple[str | None, ...]:
-    """The backends that ``--backend`` names."""
-    return BOTH if backend == "both" else (backend,)
 
 
 def run_explain(

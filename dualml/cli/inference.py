@@ -23,7 +23,7 @@ def run_evaluate(
     results = api.evaluate(run, backend, split=split, weights=weights)
     write_json(json_file, results)
     if not quiet and json_file != "-":
-        print(*lines(results, f"{split}_"), sep="\n")
+        print(*lines(results, f"{split}_", open_run(run).class_names()), sep="\n")
 
 
 def run_predict(

@@ -199,6 +199,60 @@ def explain(
 
 
 @app.command()
+def attack(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
+    epsilon: Annotated[
+        list[float],
+        typer.Option(
+            min=0, help="Most that any value may move, in the units the model sees; may be given several times."
+        ),
+    ],
+    method: Annotated[Literal["fgsm", "pgd"], typer.Option(help="One step, or many (fgsm's point included).")] = "pgd",
+    steps: Annotated[int, typer.Option(min=1, help="Of pgd.")] = 40,
+    step_size: Annotated[
+        float | None, typer.Option(help="Of pgd, in the same units; left out, 2.5 * epsilon / steps.")
+    ] = None,
+    random_start: Annotated[
+        bool, typer.Option("--random-start/--no-random-start", help="Start pgd at a random point, or at the example.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of the random point; the same in every backend.")] = 0,
+    bounds: Annotated[
+        str,
+        typer.Option(
+            metavar="data|none|LOW,HIGH", help="Values inputs may have; data: those of the training examples."
+        ),
+    ] = "data",
+    split: Annotated[Literal["test", "validation", "train"], typer.Option(help="Which examples.")] = "test",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many of them, the first ones.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="torch, tensorflow, ...; left out, the run's; both: compares them.")
+    ] = None,
+    weights: Weights = "last",
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Accuracy of a classifier whose inputs are moved on purpose, within a bound."""
+    from dualml.cli.attack import run_attack
+
+    run_attack(
+        run,
+        epsilon,
+        backend,
+        bounds,
+        json_file,
+        quiet=quiet,
+        method=method,
+        steps=steps,
+        step_size=step_size,
+        random_start=random_start,
+        seed=seed,
+        split=split,
+        limit=limit,
+        weights=weights,
+    )
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     format: Annotated[  # noqa: A002 (the flag's name)

@@ -10,6 +10,14 @@ from typing import Any
 from dualml.errors import RunError
 from dualml.weights import write_text
 
+BOTH = ("torch", "tensorflow")
+"""What ``--backend both`` runs, in this order."""
+
+
+def sides(backend: str | None) -> tuple[str | None, ...]:
+    """The backends that ``--backend`` names; ``None`` is the run's own."""
+    return BOTH if backend == "both" else (backend,)
+
 
 def check_json(target: str | None) -> None:
     """``check_target`` for ``--json``."""

@@ -251,8 +251,7 @@ def _output_node(graph: Graph, output: str | None) -> str:
 
 
 def _class_names(stored: StoredRun, label: str, width: int) -> list[str]:
-    known = stored.summary["data"]["class_names"]
-    names = known.get(label) if isinstance(known, Mapping) else known
+    names = stored.class_names(label)
     return list(names) if names and len(names) == width else [str(number) for number in range(width)]
 
 

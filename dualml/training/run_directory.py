@@ -137,6 +137,13 @@ class StoredRun:
         """How the training treated its inputs."""
         return Preparation.from_dict(self.summary["data"])
 
+    def class_names(self, output: str | None = None) -> tuple[str, ...] | None:
+        """Names of the classes of an output (the main one unless it is named), if they are known."""
+        known = self.summary["data"]["class_names"]
+        if isinstance(known, dict):
+            known = known.get(self.spec.graph.output_names[0] if output is None else output)
+        return tuple(known) if known else None
+
     def history(self) -> list[dict[str, Any]]:
         """One row of metrics for each epoch."""
         path = self.path / METRICS

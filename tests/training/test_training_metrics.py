@@ -33,13 +33,15 @@ def test_metrics_flow_into_files_and_the_best_checkpoint(small_config, tmp_path)
 
 
 def test_evaluate_prints_a_table_and_writes_json(small_config, tmp_path):
-    overrides = ["metrics=[accuracy, confusion_matrix]", "train.epochs=1"]
+    names = ["nought", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    overrides = ["metrics=[accuracy, confusion_matrix]", "train.epochs=1", f"data.class_names=[{', '.join(names)}]"]
     run = dualml.train(dualml.load(small_config(), overrides), out=tmp_path / "run")
     command = [sys.executable, "-m", "dualml", "evaluate", str(tmp_path / "run")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     place = printed.index("test_confusion_matrix (rows: target, columns: predicted)")
     table = [[int(cell) for cell in line.split()[1:]] for line in printed[place + 2 :]]
     assert table == run.test["confusion_matrix"]
+    assert printed[place + 1].split() == [line.split()[0] for line in printed[place + 2 :]] == names
     written = subprocess.run([*command, "--json", "-"], capture_output=True, text=True, check=True).stdout
     assert json.loads(written) == run.test
 

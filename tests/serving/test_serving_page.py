@@ -156,11 +156,13 @@ def test_texts_and_columns_have_fields_of_their_own(text_artefact, table_artefac
         assert f"{100 * value:.1f} %" in tab.run(BEST)
     with running(from_artefact(table_artefact)) as server:
         tab.open(address(server))
-        assert tab.run("[...document.querySelectorAll('.field > span')].map((item) => item.innerText)") == [
+        assert tab.run("[...document.querySelectorAll('.field > label')].map((item) => item.innerText)") == [
             "age",
             "city",
         ]
         assert tab.run("[...document.querySelectorAll('option')].map((item) => item.value)") == ["Bergen", "Oslo"]
+        type_text(tab, "#in-city", "Bergen")
+        tab.wait("document.querySelector('#result').innerText === '1 value still to be filled in.'")
         type_text(tab, "#in-age", "31.5")
         type_text(tab, "#in-city", "Oslo")
         columns = {"age": np.array([31.5]), "city": np.array(["Oslo"], dtype=object)}
@@ -168,6 +170,32 @@ def test_texts_and_columns_have_fields_of_their_own(text_artefact, table_artefac
         tab.wait(f"({BEST}).includes('{100 * value:.1f} %')")
         type_text(tab, "#in-age", "old")
         tab.wait("document.querySelector('#error').innerText.includes('is no number')")
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.csv", 'city,note,age\nOslo,"a, ""b""\nc",31.5\nBergen,,4\n'),
+        ("rows.tsv", "age\tcity\r\n31.5\tOslo\r\n4\tBergen"),
+        ("rows.json", '{"instances": [{"age": 31.5, "city": "Oslo"}, {"age": 4, "city": "Bergen"}]}'),
+    ],
+)
+def test_a_file_fills_the_fields_of_a_table(table_artefact, tab, tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    (tmp_path / "other.csv").write_text("age,town\n1,2\n", encoding="utf-8")
+    columns = {"age": np.array([31.5, 4.0]), "city": np.array(["Oslo", "Bergen"], dtype=object)}
+    wanted = [f"{100 * value:.1f} %" for value in table_artefact.predict(columns).max(axis=1)]
+    with running(from_artefact(table_artefact)) as server:
+        tab.open(address(server))
+        tab.give_file("input[type=file]", tmp_path / name)
+        tab.wait(f"({BEST}).includes('{wanted[0]}')")
+        assert tab.run("document.querySelector('.steps').innerText").endswith("example 1 of 2")
+        tab.run("document.querySelector('[aria-label=\"Next example\"]').click()")
+        tab.wait(f"({BEST}).includes('{wanted[1]}')")
+        assert tab.run("document.querySelector('#in-city').value") == "Bergen"
+        tab.give_file("input[type=file]", tmp_path / "other.csv")
+        tab.wait("document.querySelector('#error').innerText === 'The file lacks the column city.'")
 
 
 @needs_browser

@@ -31,6 +31,30 @@ function chunks(values, length) {
   return Array.from({ length: values.length / length }, (_, row) => values.slice(row * length, (row + 1) * length));
 }
 
+/* Rows of a table as objects by column: CSV with a header, or JSON objects. */
+function readTable(text, names) {
+  const json = /^\s*[[{]/.test(text);
+  let rows;
+  try { rows = json ? [JSON.parse(text)].flat().flatMap((item) => item.instances ?? item) : readCsv(text.trim()); }
+  catch { throw new Error("This file is no JSON."); }
+  const absent = names.filter((name) => !rows.length || !Object.hasOwn(Object(rows[0]), name));
+  if (absent.length) throw new Error(`The file lacks the column${absent.length === 1 ? "" : "s"} ${absent.slice(0, 5).join(", ")}${absent.length > 5 ? ", …" : ""}.`);
+  return rows;
+}
+function readCsv(text) {
+  const first = text.split("\n", 1)[0];
+  const separator = [",", ";", "\t"].reduce((best, other) => first.split(other).length > first.split(best).length ? other : best);
+  const cell = new RegExp(`(?:"((?:[^"]|"")*)"|([^${separator}\\r\\n]*))(${separator}|\\r?\\n|$)`, "y");
+  const lines = [[]];
+  for (let found; (found = cell.exec(text)); ) {
+    lines.at(-1).push(found[1]?.replaceAll('""', '"') ?? found[2].trim());
+    if (found[3] === "") break;
+    if (found[3] !== separator) lines.push([]);
+  }
+  const [header, ...rows] = lines;
+  return rows.map((row) => Object.fromEntries(header.map((name, index) => [name, row[index] ?? ""])));
+}
+
 /* The arrays numpy.save writes. */
 function readNpy(buffer, length) {
   const bytes = new DataView(buffer);
@@ -45,36 +69,39 @@ function readNpy(buffer, length) {
   return chunks(Array.from(new kinds[kind](buffer.slice(start)), Number), length);
 }
 
+/* The examples of a file, one at a time. */
+function stepper(fill) {
+  let rows = [], at = 0;
+  const step = (by) => { at = Math.min(Math.max(at + by, 0), rows.length - 1); show(); };
+  const back = make("button", { type: "button", ariaLabel: "Previous example", onclick: () => step(-1) }, "‹");
+  const next = make("button", { type: "button", ariaLabel: "Next example", onclick: () => step(1) }, "›");
+  const note = make("span", { className: "note" });
+  const element = make("span", { className: "steps", hidden: true }, back, next, note);
+  const show = () => {
+    element.hidden = rows.length < 2;
+    back.disabled = at === 0; next.disabled = at === rows.length - 1;
+    note.textContent = `example ${at + 1} of ${rows.length.toLocaleString("en")}`;
+    fill(rows[at]);
+  };
+  return { element, set: (given) => { rows = given; at = 0; show(); }, forget: () => { element.hidden = true; } };
+}
+
 /* One widget for each kind of input; value() gives the flat data of one example, or throws. */
 function rowField(tensor, need, changed) {
   const length = size(tensor.shape);
-  const note = make("span", { className: "note" });
-  const step = (by) => { at = Math.min(Math.max(at + by, 0), rows.length - 1); show(); changed(); };
-  const back = make("button", { type: "button", ariaLabel: "Previous example", onclick: () => step(-1) }, "‹");
-  const next = make("button", { type: "button", ariaLabel: "Next example", onclick: () => step(1) }, "›");
-  const stepper = make("span", { className: "steps", hidden: true }, back, next);
-  let rows = [], at = 0;
+  const steps = stepper((row) => { area.value = row.join(", "); changed(); });
   const area = make("textarea", {
-    spellcheck: false, ariaLabel: tensor.name, oninput: () => { rows = []; at = 0; stepper.hidden = true; note.textContent = ""; changed(); },
+    spellcheck: false, ariaLabel: tensor.name, oninput: () => { steps.forget(); changed(); },
     placeholder: `${count(length, need.kind === "ids" ? "whole number" : "number")}, separated by commas, spaces or lines. Or drop a .csv, .json or .npy file.`,
   });
-  const show = () => {
-    area.value = rows[at].join(", ");
-    stepper.hidden = rows.length < 2;
-    back.disabled = at === 0; next.disabled = at === rows.length - 1;
-    note.textContent = rows.length > 1 ? `example ${at + 1} of ${rows.length.toLocaleString("en")}` : "";
-  };
-  const take = async (file) => {
-    rows = file.name.endsWith(".npy") ? readNpy(await file.arrayBuffer(), length) : readRows(await file.text(), length);
-    at = 0; show(); changed();
-  };
+  const take = async (file) => steps.set(file.name.endsWith(".npy") ? readNpy(await file.arrayBuffer(), length) : readRows(await file.text(), length));
   return {
     element: make("div", {}, area, make("div", { className: "tools" }, picker("Choose a file", ".csv,.txt,.json,.npy", take),
-      make("button", { type: "button", onclick: () => { rows = [Array(length).fill(0)]; at = 0; show(); changed(); } }, "All zeros"), stepper, note)),
+      make("button", { type: "button", onclick: () => steps.set([Array(length).fill(0)]) }, "All zeros"), steps.element)),
     take, empty: () => !area.value.trim(),
     value: () => {
       const found = readRows(area.value, length);
-      if (found.length > 1) { rows = found; at = 0; show(); }
+      if (found.length > 1) steps.set(found);
       return found[0];
     },
   };
@@ -88,7 +115,9 @@ function simpleField(tensor, need, changed) {
     : make("input", { id, type: "text", inputMode: numeric ? "decimal" : "text", autocomplete: "off", oninput: changed });
   if (list) field.setAttribute("list", `${id}-list`);
   return {
-    element: make("div", {}, field, list), empty: () => !field.value.trim(),
+    element: make("div", {}, field, list), id, empty: () => !field.value.trim(),
+    missing: () => numeric && !field.value.trim(), // an empty category is one that is not known
+    put: (value) => { field.value = value ?? ""; },
     take: async (file) => { field.value = await file.text(); changed(); },
     value: () => {
       if (!numeric) return [field.value];
@@ -195,13 +224,22 @@ const needs = model.inputs ?? model.tensors.map(() => ({ kind: "values" }));
 const builders = { image: imageField, values: rowField, ids: rowField };
 const builder = (need) => builders[need.kind] ?? simpleField;
 let fields = [];
+let table = null;
 let timer = 0, asked = 0;
 const changed = () => { clearTimeout(timer); timer = setTimeout(predict, 120); };
 function build(asRow) {
   fields = model.tensors.map((tensor, index) => (asRow ? rowField : builder(needs[index]))(tensor, needs[index], changed));
-  const alone = fields.length === 1;
-  $("inputs").replaceChildren(...fields.map((field, index) => alone ? field.element : make("div", { className: "field" }, make("span", {}, model.tensors[index].name), field.element)));
+  const named = fields.map((field, index) => make("div", { className: "field" }, make("label", { htmlFor: field.id ?? "" }, model.tensors[index].name), field.element));
+  table = fields.length > 1 && fields.every((field) => field.put) ? tableOf(fields) : null;
+  if (table) $("inputs").replaceChildren(table.element, make("div", { className: "columns" }, ...named));
+  else $("inputs").replaceChildren(...(fields.length === 1 ? [fields[0].element] : named));
   predict();
+}
+function tableOf(fields) { // a file with a row for each example
+  const names = model.tensors.map((tensor) => tensor.name);
+  const steps = stepper((row) => { fields.forEach((field, index) => field.put(row[names[index]])); changed(); });
+  const take = async (file) => steps.set(readTable(await file.text(), names));
+  return { take, element: make("div", { className: "tools" }, picker("Choose a file", ".csv,.tsv,.json", take), steps.element) };
 }
 if (needs.some((need) => need.kind === "image")) {
   const buttons = ["Image", "Row"].map((text, index) => make("button", { type: "button", ariaPressed: String(!index), onclick: () => {
@@ -218,7 +256,7 @@ const receive = (file) => attempt(() => {
   const asRow = $("modes").lastChild?.ariaPressed === "true";
   if (!$("modes").hidden && picture === asRow) $("modes").children[picture ? 0 : 1].click();
   if (picture && $("modes").hidden) throw new Error("This model does not take pictures.");
-  return fields[0].take(file);
+  return (table ?? fields[0]).take(file);
 });
 addEventListener("dragover", (event) => { event.preventDefault(); $("inputs").classList.add("over"); });
 addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("inputs").classList.remove("over"); });
@@ -232,7 +270,9 @@ addEventListener("paste", (event) => { if (event.clipboardData.files[0]) { event
 async function predict() {
   const mine = ++asked;
   $("error").hidden = true;
-  if (fields.every((field) => field.empty())) return idle();
+  if (fields.every((field) => field.empty())) return idle("It appears here as soon as there is an input.");
+  const missing = fields.filter((field) => field.missing?.()).length;
+  if (missing) return idle(`${count(missing, "value")} still to be filled in.`);
   try {
     const inputs = model.tensors.map((tensor, index) => ({ name: tensor.name, datatype: tensor.datatype, shape: [1, ...tensor.shape.slice(1)], data: fields[index].value() }));
     const body = JSON.stringify({ inputs });
@@ -248,10 +288,10 @@ async function predict() {
     $("result").replaceChildren(...answer.outputs.map(show));
   } catch (error) { if (mine === asked) fail(error.message); }
 }
-function idle() {
+function idle(message) {
   $("time").textContent = "";
   $("curl").textContent = curl(JSON.stringify({ inputs: model.tensors.map((tensor) => ({ name: tensor.name, datatype: tensor.datatype, shape: [1, ...tensor.shape.slice(1)], data: ["…"] })) }));
-  $("result").replaceChildren(make("p", { className: "empty" }, "It appears here as soon as there is an input."));
+  $("result").replaceChildren(make("p", { className: "empty" }, message));
 }
 function fail(message) { $("error").textContent = message; $("error").hidden = false; $("time").textContent = ""; $("result").replaceChildren(); }
 const percent = (value) => value >= 0.9995 && value < 1 ? "> 99.9 %" : value < 0.0005 && value > 0 ? "< 0.1 %" : `${(100 * value).toFixed(1)} %`;

@@ -11,28 +11,29 @@ import msgspec
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope
 
 from dualml.errors import DataError
 from dualml.serving.bodies import BodyReader
 from dualml.serving.engine import Engine
-from dualml.serving.gate import HEADERS, LABEL, Gate, error_response
+from dualml.serving.gate import HEADERS, LABEL, Direct, Gate, error_response
 from dualml.serving.inference_protocol import HEADER_LENGTH, read_request, write_answer
 from dualml.serving.model import Arrays, Model
 from dualml.serving.openapi import document
 from dualml.serving.page import make_page
-from dualml.serving.refusals import RefusedError, shown, wrong
+from dualml.serving.refusals import RefusedError, failed, shown, wrong
 from dualml.serving.settings import Settings
 from dualml.serving.telemetry import CONTENT_TYPE, Telemetry
 from dualml.serving.tensorflow_alias import read_predict, write_predictions
 
-JSON = "application/json"
-BINARY = "application/octet-stream"
-JSON_TYPES = frozenset({b"", b"application/json", b"application/x-www-form-urlencoded"})
+JSON = b"application/json"
+BINARY = b"application/octet-stream"
+JSON_TYPES = frozenset({b"", JSON, b"application/x-www-form-urlencoded"})
 """Media types of a JSON body: its own, none, and what ``curl -d`` says of every body."""
+JSON_OR_BINARY = JSON_TYPES | {BINARY}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -55,7 +56,7 @@ class Service:
         self._document = document(model, settings)
 
     def routes(self) -> list[BaseRoute]:
-        """Every address; the ones asked most often come first."""
+        """Every address, for the application."""
         routes: list[BaseRoute] = []
 
         def add(path: str, label: str, method: str, endpoint: Endpoint) -> None:
@@ -66,11 +67,11 @@ class Service:
             routes.append(Route(path, labelled, methods=[method]))
 
         for model in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
-            add(f"{model}/infer", "infer", "POST", self.infer)
+            add(f"{model}/infer", "infer", "POST", self._other_model)
             add(f"{model}/ready", "model_ready", "GET", partial(self._fixed, {"ready": True}))
             add(model, "model_metadata", "GET", self._model_metadata)
         for model in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}"):
-            add(f"{model}:predict", "predict", "POST", self.predict)
+            add(f"{model}:predict", "predict", "POST", self._other_model)
             add(model, "model_status", "GET", self._status)
         add("/v2/health/live", "live", "GET", partial(self._fixed, {"live": True}))
         add("/v2/health/ready", "ready", "GET", partial(self._fixed, {"ready": True}))
@@ -80,31 +81,35 @@ class Service:
         add("/", "page", "GET", self._index)
         return routes
 
-    async def infer(self, request: Request) -> Response:
+    def direct(self) -> dict[str, tuple[str, Direct]]:
+        """The addresses of predictions, which are asked most often, for the gate."""
+        found: dict[str, tuple[str, Direct]] = {}
+        for suffix in ("", f"/versions/{self.model.version}"):
+            found[f"/v2/models/{self.model.name}{suffix}/infer"] = "infer", self.infer
+            found[f"/v1/models/{self.model.name}{suffix}:predict"] = "predict", self.predict
+        return found
+
+    async def infer(self, scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         """Inference by the Open Inference Protocol."""
-        self._check_model(request)
-        headers = request.scope[HEADERS]
+        headers = scope[HEADERS]
         length = headers.get(HEADER_LENGTH)
-        _check_media_type(headers, {*JSON_TYPES, BINARY.encode()} if length is not None else JSON_TYPES)
-        body = await self._body(request)
+        _check_media_type(headers, JSON_TYPES if length is None else JSON_OR_BINARY)
+        body = await self._bodies.read(scope, receive, headers.get(b"content-length"))
         asked = read_request(body, length, self.model, self.settings.rows)
         outputs = await self._outputs(asked.inputs, asked.rows)
         content, json_length = write_answer(asked, outputs, self.model)
         if json_length is None:
-            return Response(content, media_type=JSON)
-        return Response(content, headers={HEADER_LENGTH.decode(): str(json_length)}, media_type=BINARY)
+            return content, [(b"content-type", JSON)]
+        return content, [(b"content-type", BINARY), (HEADER_LENGTH, b"%d" % json_length)]
 
-    async def predict(self, request: Request) -> Response:
+    async def predict(self, scope: Scope, receive: Receive) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         """Inference by TensorFlow Serving's REST interface."""
-        self._check_model(request)
-        _check_media_type(request.scope[HEADERS], JSON_TYPES)
-        asked = read_predict(await self._body(request), self.model, self.settings.rows)
+        headers = scope[HEADERS]
+        _check_media_type(headers, JSON_TYPES)
+        body = await self._bodies.read(scope, receive, headers.get(b"content-length"))
+        asked = read_predict(body, self.model, self.settings.rows)
         outputs = await self._outputs(asked.inputs, asked.rows)
-        return Response(write_predictions(asked, outputs), media_type=JSON)
-
-    async def _body(self, request: Request) -> bytes:
-        length = request.scope[HEADERS].get(b"content-length")
-        return await self._bodies.read(request.scope, request.receive, length)
+        return write_predictions(asked, outputs), [(b"content-type", JSON)]
 
     async def _outputs(self, inputs: Arrays, rows: int) -> Arrays:
         try:
@@ -125,10 +130,14 @@ class Service:
             own = f"{self.model.name!r} has version {self.model.version!r}"
             raise RefusedError(404, f"there is no version {shown(version)}; {own}")
 
+    async def _other_model(self, request: Request) -> Response:
+        self._check_model(request)
+        raise AssertionError("the gate answers this model's own addresses")
+
     async def _fixed(self, value: Any, request: Request) -> Response:
         if "name" in request.path_params:
             self._check_model(request)
-        return Response(msgspec.json.encode(value), media_type=JSON)
+        return Response(msgspec.json.encode(value), media_type=JSON.decode())
 
     async def _model_metadata(self, request: Request) -> Response:
         return await self._fixed(self.model.metadata(), request)
@@ -152,11 +161,11 @@ class Service:
         return Response(self._page.html, headers=headers, media_type="text/html")
 
 
-def _check_media_type(headers: dict[bytes, bytes], allowed: frozenset[bytes] | set[bytes]) -> None:
+def _check_media_type(headers: dict[bytes, bytes], allowed: frozenset[bytes]) -> None:
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if kind not in allowed:
-        hint = " (with Inference-Header-Content-Length for binary tensors)" if kind == BINARY.encode() else ""
-        raise RefusedError(415, f"the body must be {JSON}{hint}, but is {shown(kind.decode('latin-1'))}")
+        hint = " (with Inference-Header-Content-Length for binary tensors)" if kind == BINARY else ""
+        raise RefusedError(415, f"the body must be {JSON.decode()}{hint}, but is {shown(kind.decode('latin-1'))}")
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding != b"identity":
         raise RefusedError(415, f"the body must not be compressed, but is {shown(encoding.decode('latin-1'))}")
@@ -174,8 +183,17 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return error_response(RefusedError(error.status_code, message, dict(error.headers or {})))
 
 
-def application(model: Model, settings: Settings, telemetry: Telemetry | None = None) -> Starlette:
-    """The application for a model.
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)  # as above
+    return error_response(error)
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    return error_response(failed())  # the exception goes on to the gate, which logs it
+
+
+def application(model: Model, settings: Settings, telemetry: Telemetry | None = None) -> Gate:
+    """The application for a model, behind its gate.
 
     Args:
         model: What is served.
@@ -196,10 +214,8 @@ def application(model: Model, settings: Settings, telemetry: Telemetry | None = 
 
     app = Starlette(
         routes=service.routes(),
-        middleware=[Middleware(Gate, settings=settings, telemetry=telemetry)],
-        exception_handlers={HTTPException: _http_error},
+        exception_handlers={HTTPException: _http_error, RefusedError: _refused, Exception: _failed},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.service = service
-    return app
+    return Gate(app, service.direct(), settings, telemetry)

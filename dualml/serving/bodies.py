@@ -1,8 +1,6 @@
-"""Reading the body of a request, within limits of size, time and memory."""
+"""Reading the body of a request, within limits of size and memory; the connection limits its time."""
 
 from __future__ import annotations
-
-import asyncio
 
 from starlette.types import Receive, Scope
 
@@ -29,8 +27,8 @@ class BodyReader:
             length: Its ``Content-Length``, if it was sent; the HTTP parser has checked that it is a number.
 
         Raises:
-            RefusedError: It is too long (413), too slow (408), or the server holds too many (503).
-            DisconnectedError: The client went away.
+            RefusedError: It is too long (413), or the server holds too many (503).
+            DisconnectedError: The client went away, or was too slow and has its answer.
         """
         most = self._settings.body_bytes
         if length is not None and int(length) > most:
@@ -38,25 +36,21 @@ class BodyReader:
         parts: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self._settings.read_seconds):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise DisconnectedError
-                    part = message.get("body", b"")
-                    size += len(part)
-                    self.held += len(part)
-                    if size > most:
-                        raise _too_long(most)
-                    if self.held > self._settings.buffered_bytes:
-                        raise busy("the server holds as many requests as its memory allows; try again later")
-                    parts.append(part)
-                    if not message.get("more_body", False):
-                        scope[WHOLE] = True
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
-        except TimeoutError:
-            seconds = self._settings.read_seconds
-            raise RefusedError(408, f"the body must arrive within {seconds:g} s, but did not") from None
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise DisconnectedError
+                part = message.get("body", b"")
+                size += len(part)
+                self.held += len(part)
+                if size > most:
+                    raise _too_long(most)
+                if self.held > self._settings.buffered_bytes:
+                    raise busy("the server holds as many requests as its memory allows; try again later")
+                parts.append(part)
+                if not message.get("more_body", False):
+                    scope[WHOLE] = True
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
         finally:
             self.held -= size
 

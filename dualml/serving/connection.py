@@ -67,7 +67,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_bytes = 0
         self._dropping = False
         self._too_large: tuple[int, str] | None = None
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         super().connection_made(LingeringTransport(transport, self))  # type: ignore[arg-type]
         if len(self.connections) > self.settings.connections:
@@ -75,10 +75,10 @@ class BoundedConnection(HttpToolsProtocol):
             self._begun = True  # its request is under way, and must not meet a closed door
             self._refuse(503, message, b"retry-after: 1\r\n")
         else:
-            self._head_timer = self.loop.call_later(self.settings.read_seconds, self._head_too_slow)
+            self._start_read_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head_timer, self._write_timer, self.timeout_keep_alive_task):
+        for timer in (self._read_timer, self._write_timer, self.timeout_keep_alive_task):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -95,8 +95,9 @@ class BoundedConnection(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.head_bytes:
                 self._refuse(431, f"the head of a request may have {self.settings.head_bytes:,} bytes, but has more")
-            elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(self.settings.read_seconds, self._head_too_slow)
+                return
+        if self._read_timer is None and self.expects_more():
+            self._start_read_timer()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         if self._dropping:
@@ -131,13 +132,12 @@ class BoundedConnection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._stop_read_timer()
         super().on_headers_complete()
         self._in_head = False
 
     def on_message_complete(self) -> None:
+        self._stop_read_timer()
         super().on_message_complete()
         self._in_head, self._begun, self._head_bytes = True, False, 0
 
@@ -166,12 +166,21 @@ class BoundedConnection(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    def _head_too_slow(self) -> None:
-        self._head_timer = None
-        if self.transport.is_closing() or not self._in_head:
+    def _start_read_timer(self) -> None:
+        self._read_timer = self.loop.call_later(self.settings.read_seconds, self._too_slow)
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+
+    def _too_slow(self) -> None:
+        self._read_timer = None
+        if self.transport.is_closing():
             return
-        if self._begun:
-            self._refuse(408, f"the head of a request must arrive within {self.settings.read_seconds:g} s, but did not")
+        if self.expects_more():
+            part = "head of a request" if self._in_head else "body"
+            self._refuse(408, f"the {part} must arrive within {self.settings.read_seconds:g} s, but did not")
         else:
             self.transport.close()
 
@@ -180,13 +189,12 @@ class BoundedConnection(HttpToolsProtocol):
         self.telemetry.refused(status)
         cycle = self.cycle
         unanswered = cycle is not None and not cycle.response_complete
-        if self.pipeline or (unanswered and self._in_head):
-            cycle.keep_alive = (
-                False  # an answer here would be taken for that to an earlier request: that one comes last
-            )
+        if self._in_head and (self.pipeline or unanswered):
+            # An answer here would be taken for that to an earlier request. That one is answered, and comes last.
+            cycle.keep_alive = False
             self.drop_input()
             return
-        if unanswered and cycle.response_started:
+        if self.pipeline or (unanswered and cycle.response_started):
             self.transport.abort()
             return
         body = msgspec.json.encode({"error": message})

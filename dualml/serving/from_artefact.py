@@ -8,6 +8,7 @@ import numpy as np
 
 from dualml.artefact import Artefact
 from dualml.data.categories import Categories, TableEncoding
+from dualml.data.normalisation import Normalisation
 from dualml.data.vocabulary import TextEncoding
 from dualml.errors import ServingError
 from dualml.serving.model import Arrays, Model
@@ -82,9 +83,17 @@ class _Prepare:
 
     def __init__(self, artefact: Artefact) -> None:
         self._artefact = artefact
-        self._single = len(artefact.manifest.inputs) == 1 and not isinstance(
-            artefact.preparation.encoding, TableEncoding
+        given, preparation = artefact.manifest.inputs, artefact.preparation
+        self._single = len(given) == 1 and not isinstance(preparation.encoding, TableEncoding)
+        self._as_sent = (  # shape, dtype and finite values were checked when the request was read
+            self._single
+            and preparation.encoding is None
+            and isinstance(preparation.normalisation, Normalisation)
+            and preparation.normalisation.identity
+            and given[0].dtype != "int64"
         )
 
     def __call__(self, inputs: Arrays) -> Arrays:
+        if self._as_sent:
+            return {name: array if array.flags.aligned else array.copy() for name, array in inputs.items()}
         return self._artefact.prepare(next(iter(inputs.values())) if self._single else inputs)

@@ -31,6 +31,11 @@ def busy(message: str, seconds: float = 1.0) -> RefusedError:
     return RefusedError(503, message, {"retry-after": str(max(1, round(seconds)))})
 
 
+def failed() -> RefusedError:
+    """A mistake of the server's own: status 500, and nothing about what it was."""
+    return RefusedError(500, "the server failed; its log says why")
+
+
 def shown(text: str) -> str:
     """A name from a request, short enough for a message.
 

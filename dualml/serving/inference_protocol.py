@@ -98,7 +98,7 @@ def read_request(body: bytes, header_length: bytes | None, model: Model, most_ro
         size = _binary_size(given)
         if size is None:
             assert not isinstance(given.data, UnsetType)  # _binary_size checks it
-            arrays[given.name] = from_json(given.data, tensor, shape)
+            arrays[given.name] = from_json(given.data, tensor, shape, most_rows)
             continue
         if size > len(rest):
             raise wrong(f"input {shown(given.name)}: binary_data_size is {size}, but {len(rest)} bytes are left")

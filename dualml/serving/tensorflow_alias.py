@@ -62,7 +62,7 @@ def read_predict(body: bytes, model: Model, most_rows: int) -> PredictRequest:
     if _is_empty(given):
         check_rows(0, most_rows)
     columns = _from_rows(given, model) if by_row else _from_columns(given, model)
-    arrays = {item.name: from_json(columns[item.name], item, None) for item in model.inputs}
+    arrays = {item.name: from_json(columns[item.name], item, None, most_rows) for item in model.inputs}
     counts = {len(array) for array in arrays.values()}
     if len(counts) > 1:
         raise wrong("inputs must all hold as many examples")

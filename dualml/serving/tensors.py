@@ -34,6 +34,8 @@ _DATATYPES = {dtype: name for name, dtype in NUMPY_TYPES.items()}
 _VALUES: dict[str, type] = {"b": bool, "i": int, "u": int, "f": float}
 SPACE = b" \t\r\n"
 """What JSON takes for white space."""
+_LONG = 32
+"""Bytes: no usual number is longer in JSON."""
 _PEEK = 64
 """Bytes at the start of a JSON array that tell how deep it is: more brackets than an array has axes."""
 
@@ -81,7 +83,7 @@ def depth_of(raw: msgspec.Raw) -> int:
     return len(head) - len(head.lstrip(b"["))
 
 
-def from_json(raw: msgspec.Raw, tensor: Tensor, shape: tuple[int, ...] | None) -> NDArray[Any]:
+def from_json(raw: msgspec.Raw, tensor: Tensor, shape: tuple[int, ...] | None, most_rows: int) -> NDArray[Any]:
     """The array of a JSON value.
 
     Args:
@@ -89,6 +91,7 @@ def from_json(raw: msgspec.Raw, tensor: Tensor, shape: tuple[int, ...] | None) -
         tensor: What is wanted.
         shape: What the request declares, in which case the values may be one flat list; ``None`` takes the
             shape from nested lists.
+        most_rows: Most examples in it.
 
     Returns:
         Shape ``(n, *tensor.shape)``, dtype of the tensor's datatype; texts as objects.
@@ -101,6 +104,12 @@ def from_json(raw: msgspec.Raw, tensor: Tensor, shape: tuple[int, ...] | None) -
     if depth != axes and (shape is None or depth != 1):
         flat = "one flat list or " if shape is not None else ""
         raise wrong(f"input {shown(tensor.name)}: data must be {flat}lists nested {axes} deep, but it is {depth} deep")
+    most = most_rows * math.prod(tensor.shape) if shape is None else math.prod(shape)
+    if tensor.datatype != BYTES and len(memoryview(raw)) > _LONG * most:
+        # A list of millions of numbers is not made only to find that they are too many.
+        count = 1 + bytes(raw).count(b",")
+        if count > most:
+            raise too_many(most_rows) if shape is None else _other_number(tensor, shape, count)
     try:
         values = _decoder(element_type(tensor), depth).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -110,16 +119,20 @@ def from_json(raw: msgspec.Raw, tensor: Tensor, shape: tuple[int, ...] | None) -
         return check_shape(array, tensor)
     if depth == 1 and axes > 1:
         if array.size != math.prod(shape):
-            raise wrong(
-                f"input {shown(tensor.name)}: data must hold {math.prod(shape)} values for the shape {list(shape)}, "
-                f"but holds {array.size}"
-            )
+            raise _other_number(tensor, shape, array.size)
         return array.reshape(shape)
     if array.shape != shape:
         raise wrong(
             f"input {shown(tensor.name)}: data has the shape {list(array.shape)}, but {list(shape)} is declared"
         )
     return array
+
+
+def _other_number(tensor: Tensor, shape: tuple[int, ...], found: int) -> RefusedError:
+    return wrong(
+        f"input {shown(tensor.name)}: data must hold {math.prod(shape)} values for the shape {list(shape)}, "
+        f"but holds {found}"
+    )
 
 
 def _as_array(values: Any, tensor: Tensor, depth: int) -> NDArray[Any]:
@@ -215,7 +228,12 @@ def check_rows(rows: int, most: int) -> None:
     if rows < 1:
         raise wrong("a request must hold at least one example, but holds none")
     if rows > most:
-        raise RefusedError(413, f"a request may hold {most} examples, but holds {rows}; send them in several requests")
+        raise too_many(most)
+
+
+def too_many(most: int) -> RefusedError:
+    """More examples than the server takes at once: status 413."""
+    return RefusedError(413, f"a request may hold {most} examples, but holds more; send them in several requests")
 
 
 def to_binary(array: NDArray[Any]) -> bytes:

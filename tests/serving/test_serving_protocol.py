@@ -132,6 +132,11 @@ WRONG = {
     "no rows": ({"inputs": [{**X, "shape": [0, 4], "data": []}]}, 400, "at least one"),
     "too few values": ({"inputs": [{**X, "data": [1, 2, 3]}]}, 400, "4 values"),
     "too many values": ({"inputs": [{**X, "data": [1] * 5}]}, 400, "4 values"),
+    "far too many values": (
+        {"inputs": [{**X, "data": [1] * 5000}]},
+        400,
+        "4 values for the shape [1, 4], but holds 5000",
+    ),
     "ragged": ({"inputs": [{**X, "shape": [2, 4], "data": [[1, 2, 3, 4], [1]]}]}, 400, "equal length"),
     "nested too deep": ({"inputs": [{**X, "data": [[[1, 2, 3, 4]]]}]}, 400, "3 deep"),
     "data of another shape": ({"inputs": [{**X, "data": [[1], [2], [3], [4]]}]}, 400, "[4, 1]"),
@@ -201,6 +206,7 @@ WRONG_PREDICT = {
     "ragged": ({"instances": [[1, 2, 3, 4], [1]]}, "equal length"),
     "texts": ({"inputs": [["a"] * 4]}, "str"),
     "base64": ({"instances": [{"b64": "AAAA"}]}, "'b64'"),
+    "far too many rows": ({"instances": [[1000000] * 400] * 1025}, "1024 examples"),
     "some rows named": ({"instances": [{"x": [1, 2, 3, 4]}, [1, 2, 3, 4]]}, "JSON"),
 }
 
@@ -209,7 +215,7 @@ WRONG_PREDICT = {
 def test_a_wrong_predict_request_is_told_what_is_wrong(doubler, case):
     body, message = WRONG_PREDICT[case]
     answer = doubler.post("/v1/models/double:predict", body)
-    assert answer.status == 400
+    assert answer.status == (413 if "rows" in case and "many" in case else 400)
     assert message in answer.json["error"]
 
 

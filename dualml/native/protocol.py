@@ -17,6 +17,9 @@ from dualml.spec.optimizers import Optimizer
 
 Precision = Literal["float32", "float64"]
 
+Reduction = Literal["mean", "positions", "values"]
+"""What a loss does with the numbers of a batch."""
+
 OPAQUE = "opaque"
 """Kind of a call that no layer of the catalogue stands for: it can be run and compared, but has no formula."""
 
@@ -112,8 +115,12 @@ class ReadLoss:
     """A native loss in the terms of a spec.
 
     Attributes:
-        minimised: What it is, or ``None`` if it is the user's own function.
+        minimised: What it is, or ``None`` if it is the user's own function. Penalties are scoped by the names of
+            ``NativeModel.get_weights``.
         from_probabilities: Whether it takes probabilities, not logits.
+        reduction: What becomes of the numbers of a batch: their mean, as the spec says it; the sum over examples and
+            positions; or the sum over every value, where the spec takes the mean over the last axis as well.
+        unsaid: Settings that the user's code left to the framework's default, as far as can be told.
         native: The framework's name of it.
         code: How it would be written.
         where: File and line, if it is the user's own.
@@ -124,6 +131,8 @@ class ReadLoss:
     native: str = ""
     code: str = ""
     where: str = ""
+    reduction: Reduction = "mean"
+    unsaid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,8 @@ class ReadOptimizer:
         schedule: Learning rates of the first hundred updates, if it has a schedule of its own.
         native: The framework's name of it.
         code: How it would be written.
+        gathered: Gradients whose mean makes one update: all but every so many calls only keep theirs.
+        unsaid: Settings that the user's code left to the framework's default, as far as can be told.
     """
 
     optimizer: Optimizer | None
@@ -147,6 +158,8 @@ class ReadOptimizer:
     schedule: tuple[float, ...] | None = None
     native: str = ""
     code: str = ""
+    gathered: int = 1
+    unsaid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ from dualml import reference  # noqa: E402
 from dualml.errors import ParityError  # noqa: E402
 from dualml.parity.judge import judgement  # noqa: E402
 from dualml.protocol import State  # noqa: E402
+from dualml.reference import regularizers  # noqa: E402
 from dualml.spec import losses as spec_losses  # noqa: E402
+from dualml.spec.objective import Objective  # noqa: E402
 from dualml.spec.optimizers import GlobalNorm, ParameterNorm, ValueLimit  # noqa: E402
 
 OPTIMIZERS: dict[str, Callable[[], Any]] = {
@@ -248,6 +250,33 @@ def test_a_loss_is_what_was_read(name: str, precision: Any) -> None:
     observed = native.backward({"": np.ones((5, 4), "float32")}, {"": wanted})
     assert observed.example_losses is not None
     assert observed.example_losses.shape == (5,)
+
+
+def test_regularizers_are_penalties_unless_the_model_adds_something_else() -> None:
+    def made(**more: Any) -> TensorflowModel:
+        kernel = keras.regularizers.L1L2(0.1, 0.02)
+        hidden = keras.layers.Dense(3, name="hidden", kernel_regularizer=kernel, **more)
+        return TensorflowModel(keras.Sequential([keras.Input((4,)), hidden]), "mse")
+
+    found = made().loss
+    assert found is not None
+    assert isinstance(found.minimised, Objective)
+    (penalty,) = found.minimised.penalties
+    assert (penalty.factors, penalty.scope) == ((0.1, 0.02), "hidden.kernel")
+    native = made()
+    native.start("float64")
+    observed = native.backward({"": np.ones((5, 4))}, {"": np.ones((5, 3))})
+    assert observed.penalties == pytest.approx(regularizers.penalty(penalty, native.get_weights()), rel=1e-14)
+    other = made(activity_regularizer=keras.regularizers.L2(0.3))
+    other.backward({"": np.ones((5, 4), "float32")}, {"": np.ones((5, 3), "float32")})
+    assert other.loss is not None
+    assert not isinstance(other.loss.minimised, Objective)
+
+
+def test_a_sum_is_no_mean() -> None:
+    found = TensorflowModel(model(), keras.losses.MeanSquaredError(reduction="sum")).loss
+    assert found is not None
+    assert found.reduction == "positions"
 
 
 def test_probabilities_are_said() -> None:

@@ -373,7 +373,7 @@ class TestReadings:
             (nn.BCELoss(), spec.BinaryCrossEntropy),
             (nn.PoissonNLLLoss(), spec.Poisson),
             (nn.MultiMarginLoss(p=2), spec.MultiMargin),
-            (nn.CrossEntropyLoss(reduction="sum"), type(None)),
+            (nn.CrossEntropyLoss(reduction="sum"), spec.CrossEntropy),
             (nn.KLDivLoss(), type(None)),
             (lambda outputs, targets: (outputs - targets).pow(2).sum(), type(None)),
         ],
@@ -384,6 +384,20 @@ class TestReadings:
         assert type(read.minimised) is wanted
         assert read.from_probabilities == isinstance(loss, nn.BCELoss)
         assert read.native
+
+    @pytest.mark.parametrize(
+        ("loss", "reduction"),
+        [
+            (nn.CrossEntropyLoss(), "mean"),
+            (nn.CrossEntropyLoss(reduction="sum"), "positions"),
+            (nn.MSELoss(reduction="sum"), "values"),
+        ],
+        ids=str,
+    )
+    def test_the_reduction_is_read(self, loss, reduction):
+        read = TorchNativeModel(self.model(), loss).loss
+        assert read.reduction == reduction
+        assert ("reduction" in read.unsaid) == (reduction == "mean")
 
     def test_what_cross_entropy_means_follows_its_targets(self):
         native = TorchNativeModel(self.model(), nn.CrossEntropyLoss())

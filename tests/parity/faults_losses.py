@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis_support import (
     CASES,
@@ -21,11 +23,12 @@ from hypothesis_support import (
 )
 
 from dualml.parity.hypotheses import (
-    LossCase,
     Penalised,
     explain_backward,
     explain_buffers,
     explain_loss,
+    explain_penalties,
+    identified,
 )
 from dualml.parity.hypotheses.loss_forms import LossForm
 from dualml.reference.regularizers import penalty
@@ -170,15 +173,42 @@ CASES += [
     ),
 ]
 
+
+def own(meant, form, outputs=logits, targets=classes):
+    """Two functions of the users' own: the form of one is found by what it gave."""
+    found = identified(loss_case(meant, outputs, targets), unit=UNIT)
+    assert found is not None
+    return explain_loss(found, None, loss_case(form, outputs, targets), unit=UNIT)
+
+
+probabilities = np.exp(9.0 * logits) / np.exp(9.0 * logits).sum(-1, keepdims=True)
+CASES += [
+    ("loss.reduction", "divided by a full batch", lambda: lost(plain, LossForm(plain, factor=6.0 / 16.0))),
+    (
+        "loss.reduction",
+        "said to be a sum",
+        lambda: lost(plain, LossForm(plain, factor=6.0), said=replace(read_loss(plain), reduction="positions")),
+    ),
+    ("loss.from_logits", "never normalised", lambda: lost(plain, LossForm(plain, "logarithms"))),
+    ("loss.reduction", "of two functions", lambda: own(LossForm(plain), LossForm(plain, factor=6.0))),
+    (
+        "loss.clipping",
+        "of two functions",
+        lambda: own(LossForm(plain, "probabilities"), LossForm(plain, "probabilities", 1e-7), probabilities),
+    ),
+    (
+        "loss.label_smoothing",
+        "of two functions",
+        lambda: own(LossForm(plain), LossForm(plain.model_copy(update={"label_smoothing": 0.1}))),
+    ),
+]
+
 kernels = {"dense.kernel": numbers(6, 5), "dense.bias": numbers(5)}
 
 
 def penalised(meant, said, *, claimed=True, factor=1.0):
-    base, case = LossForm(plain), loss_case(LossForm(plain), logits, classes)
-    del base
     added = sum(penalty(item, kernels) for item in said) * factor
-    given = LossCase(logits, classes, case.value + added, case.gradient, kernels, (meant, said if claimed else meant))
-    return explain_loss(read_loss(plain), None, given, unit=UNIT)
+    return explain_penalties(added, kernels, (meant, said if claimed else meant), unit=UNIT)
 
 
 CASES += [

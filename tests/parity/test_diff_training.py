@@ -77,6 +77,84 @@ def test_the_sum_in_place_of_the_mean_is_named(sides):
     assert pairs.causes(report) == ["loss.reduction"]
 
 
+def over_a_full_batch(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, reduction="sum") / 32
+
+
+def weighted(y_true, y_pred):
+    weights = keras.ops.take(keras.ops.cast([1.0, 2.0, 0.5], y_pred.dtype), y_true)
+    each = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+    return keras.ops.mean(weights * each)
+
+
+def likelihood(outputs, targets):
+    return -outputs.gather(1, targets[:, None]).log().mean()
+
+
+def clipped_likelihood(outputs, targets):
+    return -outputs.gather(1, targets[:, None]).clamp(1e-7, 1 - 1e-7).log().mean()
+
+
+def squared(outputs, targets):
+    return nn.functional.cross_entropy(outputs, targets, reduction="none").square().mean()
+
+
+OWN_LOSSES = {
+    "divided_by_a_constant": (over_a_full_batch, None, "loss.reduction"),
+    "sum_in_keras": (None, keras.losses.SparseCategoricalCrossentropy(True, reduction="sum"), "loss.reduction"),
+    "weighed": (None, weighted, "loss.class_weights"),
+    "no_formula_at_all": (squared, None, "unknown"),
+    "never_normalised": (nn.NLLLoss(), None, "loss.from_logits"),
+}
+
+
+@pytest.mark.parametrize("left_first", [True, False])
+@pytest.mark.parametrize("name", OWN_LOSSES)
+def test_a_loss_of_the_users_own_is_explained_on_either_side(sides, name, left_first):
+    torch_loss, keras_loss, cause = OWN_LOSSES[name]
+    both = [pairs.torch_side(sides[0], torch_loss), pairs.keras_side(sides[1], keras_loss)]
+    report = dualml.diff(*(both if left_first else both[::-1]), pairs.BATCH.astype("float32"), pairs.CLASSES)
+    assert (pairs.causes(report), report.first_divergence["phase"]) == ([cause], "loss")
+
+
+@pytest.mark.parametrize("losses", [(likelihood, clipped_likelihood), (clipped_likelihood, likelihood)])
+def test_two_losses_of_the_users_own_are_told_apart_by_what_they_give(losses):
+    made = []
+    for loss in losses:  # so sure of themselves that float32 has no logarithm of what is left: NaN in the gradients
+        model = nn.Sequential(*pairs.torch_mlp(), nn.Softmax(-1))
+        model[2].weight.data *= 400
+        made.append(pairs.torch_side(model, loss))
+    report = dualml.diff(*made, pairs.BATCH, pairs.CLASSES)
+    assert pairs.causes(report) == ["loss.clipping"]
+    assert report.cause.confirmed
+
+
+def regularized(factor, *, bias=None):
+    keras.utils.set_random_seed(0)
+    kernel, bias = keras.regularizers.L2(factor), bias and keras.regularizers.L2(bias)
+    hidden = keras.layers.Dense(5, "relu", name="hidden", kernel_regularizer=kernel, bias_regularizer=bias)
+    model = keras.Sequential([keras.Input((6,)), hidden, keras.layers.Dense(3)])
+    hidden.bias.assign(np.linspace(-1, 1, 5))
+    return pairs.keras_side(model)
+
+
+@pytest.mark.parametrize(
+    ("right", "cause"),
+    [
+        ({"factor": 0.02}, None),
+        ({"factor": 0.01}, "regulariser.factor"),
+        ({"factor": 0.020001}, "regulariser.factor"),
+        ({"factor": 0.02, "bias": 0.02}, "regulariser.scope"),
+    ],
+)
+def test_a_regularizer_is_a_penalty_of_what_is_minimised(right, cause):
+    report = dualml.diff(regularized(0.02), regularized(**right), pairs.BATCH.astype("float32"), pairs.CLASSES)
+    assert pairs.causes(report) == ([cause] if cause else [])
+    if cause:
+        first = report.native.findings[0]
+        assert (first.node, first.phase, first.cause.confirmed) == ("hidden", "loss", True)
+
+
 def test_a_softmax_inside_the_model_belongs_to_its_loss():
     left = pairs.torch_mlp()
     right = pairs.ported(left, pairs.keras_mlp())

@@ -61,6 +61,9 @@ _NUMBERS: Mapping[type, tuple[str, ...]] = {
     keras.layers.MultiHeadAttention: ("_inverse_sqrt_key_dim",),
     keras.layers.GroupQueryAttention: ("_inverse_sqrt_head_dim",),
     keras.layers.Rescaling: ("scale", "offset"),
+    keras.regularizers.L1: ("l1",),
+    keras.regularizers.L2: ("l2",),
+    keras.regularizers.L1L2: ("l1", "l2"),
 }
 """Numbers that Keras would round to float32 on their way to float64 arrays; of ``np.float64`` it leaves them alone."""
 
@@ -193,8 +196,10 @@ class Copier:
         return copied
 
     def _convert(self, copied: Any) -> None:
-        """Put a copied layer, symbolic tensor or generator into the precision."""
-        own = copied.__dict__
+        """Put a copied layer, regularizer, symbolic tensor or generator into the precision."""
+        own = getattr(copied, "__dict__", {})
+        for name in _NUMBERS.get(type(copied), ()) if self.precision == "float64" else ():
+            own[name] = np.float64(own[name]) if isinstance(own[name], float) else own[name]
         if isinstance(copied, keras.KerasTensor):
             if tf.as_dtype(copied.dtype).is_floating:
                 own["_dtype" if "_dtype" in own else "dtype"] = self.precision
@@ -205,8 +210,6 @@ class Copier:
             if tf.as_dtype(own["_dtype"]).is_floating:
                 own["_dtype"], own["_dtype_policy"] = self.precision, keras.DTypePolicy(self.precision)
         elif isinstance(copied, keras.Layer):
-            for name in _NUMBERS.get(type(copied), ()) if self.precision == "float64" else ():
-                own[name] = np.float64(own[name]) if isinstance(own[name], float) else own[name]
             policy = own.get("_dtype_policy")
             if policy is not None and tf.as_dtype(policy.compute_dtype).is_floating:
                 own["_dtype_policy"] = keras.DTypePolicy(self.precision)

@@ -46,8 +46,13 @@ def unsaid(item: Any, settings: Mapping[str, str]) -> tuple[str, ...]:
         item: A Keras object with ``get_config``.
         settings: Setting to the name of the argument.
     """
-    same = {name for name, value, default in _arguments(item) if _same(value, default)}
+    same = defaulted(item)
     return tuple(setting for setting, argument in settings.items() if argument in same)
+
+
+def defaulted(item: Any, config: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Arguments that have the default value."""
+    return tuple(name for name, value, default in _arguments(item, config) if _same(value, default))
 
 
 def _arguments(item: Any, config: Mapping[str, Any] | None = None) -> list[tuple[str, Any, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dualml.native.protocol import Precision, ReadLoss
+from dualml.native.protocol import Precision, ReadLoss, Reduction
 from dualml.spec import losses as spec
 from dualml.spec.losses import Loss
 from dualml_tensorflow.native import describing
@@ -74,6 +74,9 @@ _READERS: Mapping[type, Callable[[Mapping[str, Any]], Loss | None]] = {
     _K.CosineSimilarity: _cosine,
 }
 
+_SETTINGS = {"from_logits": "from_probabilities", "ignore_class": "ignore_index"}
+"""What Keras' arguments are called elsewhere."""
+
 _FUNCTIONS: Mapping[Any, type] = {
     keras.losses.sparse_categorical_crossentropy: _K.SparseCategoricalCrossentropy,
     keras.losses.categorical_crossentropy: _K.CategoricalCrossentropy,
@@ -109,10 +112,7 @@ def resolve(loss: Any) -> Any:
 
 
 def read(loss: Any) -> ReadLoss:
-    """A resolved loss in the terms of the spec.
-
-    A sum over the batch is read as the mean: that is what both frameworks mean by a loss, and what it is judged by.
-    """
+    """A resolved loss in the terms of the spec."""
     if not isinstance(loss, keras.Loss):
         return ReadLoss(None, native=getattr(loss, "__name__", type(loss).__name__), where=_place(loss))
     kind = type(loss)
@@ -124,7 +124,10 @@ def read(loss: Any) -> ReadLoss:
     probabilities = kind is _K.KLDivergence or (kind in _FROM_LOGITS and not config.get("from_logits", False))
     if kind is _K.BinaryFocalCrossentropy:
         probabilities = not config.get("from_logits", False)
-    return ReadLoss(minimised, probabilities, native=f"keras.losses.{kind.__name__}", code=code)
+    reduction: Reduction = "positions" if config.get("reduction") == "sum" else "mean"
+    unsaid = tuple(_SETTINGS.get(name, name) for name in describing.defaulted(loss, config))
+    native = f"keras.losses.{kind.__name__}"
+    return ReadLoss(minimised, probabilities, native=native, code=code, reduction=reduction, unsaid=unsaid)
 
 
 def _place(function: Any) -> str:

@@ -18,6 +18,7 @@ from dualml_tensorflow.formulas.base import floatx
 from dualml_tensorflow.native import calling, losses, optimizers
 from dualml_tensorflow.native.copies import copied
 from dualml_tensorflow.native.exact import exactly
+from dualml_tensorflow.native.penalties import penalised
 from dualml_tensorflow.native.running import run
 from dualml_tensorflow.native.structure import Structure
 from dualml_tensorflow.native.trace import Keys, Recorded, Recorder, array_of
@@ -103,7 +104,9 @@ class TensorflowModel:
     @property
     def loss(self) -> ReadLoss | None:
         """See ``NativeModel.loss``."""
-        return None if self._loss is None else losses.read(self._loss)
+        if self._loss is None:
+            return None
+        return penalised(losses.read(self._loss), self._model, self._structure.trained())
 
     @property
     def optimizer(self) -> ReadOptimizer | None:

@@ -99,6 +99,17 @@ _KINDS: Mapping[type, tuple[type[spec.Optimizer], Callable[[Mapping[str, Any]], 
 it claims to be."""
 
 
+_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "learning_rate": ("lr",),
+    "beta_1": ("beta1",),
+    "beta_2": ("beta2",),
+    "initial_accumulator_value": ("initial_accumulator",),
+    "global_clipnorm": ("clip",),
+    "gradient_accumulation_steps": ("gathered",),
+}
+"""Settings of the spec by Keras' argument, where the names differ."""
+
+
 def _stock(optimizer: Any) -> type | None:
     return next((base for base in type(optimizer).__mro__ if base in _KINDS), None)
 
@@ -160,7 +171,13 @@ def read(optimizer: Any, weights: Mapping[str, Held]) -> ReadOptimizer:
     shown = config if schedule else {**config, "learning_rate": _meant(lr)}
     code = describing.constructor(optimizer, "keras.optimizers", ("learning_rate",), shown)
     native = f"keras.optimizers.{type(optimizer).__name__}" if type(optimizer) in _KINDS else type(optimizer).__name__
-    return ReadOptimizer(found, lr, tuple(weights), _clip(config), schedule, native, code)
+    gathered = int(config.get("gradient_accumulation_steps") or 1)
+    unsaid = tuple(
+        setting
+        for argument in describing.defaulted(optimizer, shown)
+        for setting in _SETTINGS.get(argument, (argument,))
+    )
+    return ReadOptimizer(found, lr, tuple(weights), _clip(config), schedule, native, code, gathered, unsaid)
 
 
 def _spec(
@@ -169,7 +186,7 @@ def _spec(
     made, settings = _KINDS[kind]
     decay = float(config.get("weight_decay") or 0.0)
     groups = tuple(
-        spec.ParameterGroup(match=_literally(name), weight_decay=0.0)
+        spec.ParameterGroup(match=literally(name), weight_decay=0.0)
         for name, held in weights.items()
         if decay and not optimizer._use_weight_decay(held.variable)
     )
@@ -179,7 +196,8 @@ def _spec(
     return made(lr=lr, weight_decay=decay, decay="decoupled", groups=groups, ema=ema, **settings(config))
 
 
-def _literally(name: str) -> str:
+def literally(name: str) -> str:
+    """A pattern that matches this very name."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 

@@ -107,6 +107,12 @@ _MODULES: Mapping[type[nn.Module], Callable[..., Any]] = {
 }
 """The function each stock loss calls."""
 
+_OF_CLASSES = frozenset({functional.cross_entropy, functional.multi_margin_loss})
+"""Those that take one number for each position from the values of all classes."""
+
+_SETTINGS = {"weight": "class_weights", "eps": "epsilon"}
+"""What PyTorch's arguments are called in the spec, where the names differ."""
+
 
 def _given(loss: Any) -> tuple[Callable[..., Any] | None, dict[str, Any]]:
     """The stock function a loss is, and every argument it is called with besides outputs and targets."""
@@ -144,7 +150,8 @@ def read_loss(loss: Any, targets: Tensor | None = None) -> ReadLoss:
     function, given = _given(loss)
     minimised = None
     legacy = any(given.get(name) is not None for name in ("size_average", "reduce"))
-    if function is not None and given.get("reduction", "mean") == "mean" and not legacy:
+    reduction = given.get("reduction", "mean")
+    if function is not None and reduction in ("mean", "sum") and not legacy:
         minimised = _READERS[function](given, targets)
     inner = loss
     while isinstance(inner, functools.partial):
@@ -156,7 +163,19 @@ def read_loss(loss: Any, targets: Tensor | None = None) -> ReadLoss:
         native=name,
         code=_code(loss, name),
         where=_where(inner) if function is None else "",
+        reduction="mean" if reduction != "sum" else "positions" if function in _OF_CLASSES else "values",
+        unsaid=_unsaid(loss, function, given),
     )
+
+
+def _unsaid(loss: Any, function: Callable[..., Any] | None, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Settings of the spec that have PyTorch's defaults."""
+    if function is None:
+        return ()
+    made = type(loss).__init__ if isinstance(loss, nn.Module) else function
+    defaults = inspect.signature(made).parameters
+    same = [name for name, value in given.items() if name in defaults and _default(value, defaults[name].default)]
+    return tuple(_SETTINGS.get(name, name) for name in same)
 
 
 def _code(loss: Any, name: str) -> str:

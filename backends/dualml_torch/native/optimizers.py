@@ -114,6 +114,15 @@ _NO_MEANING = frozenset({"foreach", "fused", "capturable", "differentiable"})
 """Settings of groups that change no formula."""
 
 
+_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "betas": ("beta1", "beta2"),
+    "eps": ("epsilon",),
+    "alpha": ("rho",),
+    "initial_accumulator_value": ("initial_accumulator",),
+}
+"""Settings of the spec by PyTorch's argument, where the names differ."""
+
+
 def stock_class(optimizer: optim.Optimizer) -> type[optim.Optimizer] | None:
     """The stock class an optimizer is or extends."""
     return next((kind for kind in type(optimizer).__mro__ if kind in READERS), None)
@@ -147,8 +156,17 @@ def read_optimizer(
         schedule=None if scheduler is None else _schedule(optimizer, scheduler),
         native=native,
         code=_code(optimizer),
+        unsaid=_unsaid(optimizer),
     )
     return read, tuple(notes)
+
+
+def _unsaid(optimizer: optim.Optimizer) -> tuple[str, ...]:
+    """Settings of the spec that have PyTorch's defaults."""
+    defaults, group = inspect.signature(type(optimizer).__init__).parameters, optimizer.param_groups[0]
+    given = {name: value for name, value in group.items() if name in defaults and name != "params"}
+    same = [name for name, value in given.items() if _same(value, defaults[name].default)]
+    return tuple(setting for name in same for setting in _SETTINGS.get(name, (name,)))
 
 
 def _read(

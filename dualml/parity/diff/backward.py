@@ -11,10 +11,12 @@ import numpy as np
 from dualml import reference
 from dualml.native.protocol import Observation
 from dualml.parity.diff.claims import Claim, Passed, Wanted, backward, joined
+from dualml.parity.diff.explain_loss import LossSeen, explained_loss
 from dualml.parity.diff.explain_training import explained_buffers, explained_gradient, explained_missing
 from dualml.parity.diff.forms import Seen, judge_slopes, part_of_them
 from dualml.parity.diff.objectives import Stated
 from dualml.parity.diff.run import Run, fits, readable
+from dualml.parity.judge import LIMIT
 from dualml.parity.records import Key, difference
 from dualml.protocol import Array, Masks
 from dualml.reference.regularizers import penalty_gradient_bounds, penalty_gradients
@@ -158,14 +160,8 @@ class _Backward:
         if any(term.output not in values for term in stated.objective.terms):
             found.blocked.update(term.output for term in stated.objective.terms)
             return
-        outputs = stated.outputs(values)
-        slopes = reference.output_gradients(stated.objective, outputs, stated.targets, None, None)
-        bounds = (
-            reference.output_gradient_bounds(stated.objective, outputs, stated.targets, None, None, unit=unit)
-            if stated.certified
-            else {}
-        )
-        for name, slope in slopes.items():
+        bounds = stated.slope_bounds(values, unit)
+        for name, slope in stated.slopes(values).items():
             if name in stated.logarithms:
                 found.blocked.add(name)
             else:
@@ -281,9 +277,12 @@ class _Backward:
         pending = right is None or right.bound is None
         if right is not None:
             ledger.measure(self.step, key, run.precision, two, right.value if right.free is None else _kept(two, right))
-            if two.shape != right.value.shape or not np.isfinite(two).all():
+            # What is not finite because what was received is not, was found where it was made.
+            if two.shape != right.value.shape or (np.isfinite(right.value) & ~np.isfinite(two)).any():
                 rho = (rho[0], float("inf"))
-        elif right is None:
+        elif key.phase == "loss" and np.isfinite(one).all() and not np.isfinite(two).all():
+            rho, pending = (rho[0], float("inf")), False
+        else:
             if left is None:
                 rho = (None, None)
             ledger.skip(
@@ -293,10 +292,18 @@ class _Backward:
             return
         check = ledger.judged(self.step, key, run.precision, gap, rho[0], rho[1], pending=pending)
         run.note_local(key.node, rho[0], rho[1])
-        if check.ok is False and run.decides:
+        if check.ok is False and run.decides and key.phase == "loss":
+            both = self.loss_seen(0), self.loss_seen(1)
+            left_off = (rho[0] or 0.0) > LIMIT and (rho[1] or 0.0) <= LIMIT
+            ledger.explanations[self.step, key] = partial(explained_loss, run, both, left_off=left_off)
+        elif check.ok is False and run.decides:
             ledger.explanations[self.step, key] = partial(
-                explained_gradient, run, key, name, self.slopes[1], self.values[1], self.weights[1], self.masks[1], two
+                explained_gradient, run, name, self.slopes[1], self.values[1], self.weights[1], self.masks[1], two
             )
+
+    def loss_seen(self, side: int) -> LossSeen:
+        """A side's loss, of which the gradient is the question."""
+        return LossSeen(self.values[side], self.slopes[side], None)
 
     # ------------------------------------------------------------------ buffers
 

@@ -13,13 +13,28 @@ Row = tuple[str, Any, Any, str]
 
 def configurations(left: NativeModel, right: NativeModel) -> tuple[Row, ...]:
     """Rows for a table of both configurations; ``None`` where a side has no such setting."""
-    rows = _rows("loss", _loss(left.loss), _loss(right.loss))
-    return tuple(rows + _rows("optimizer", _optimizer(left.optimizer), _optimizer(right.optimizer)))
+    losses, optimizers = (left.loss, right.loss), (left.optimizer, right.optimizer)
+    rows = _rows("loss", _loss(left.loss), _loss(right.loss), _unsaid(losses))
+    return tuple(
+        rows + _rows("optimizer", _optimizer(left.optimizer), _optimizer(right.optimizer), _unsaid(optimizers))
+    )
 
 
-def _rows(what: str, left: dict[str, Any], right: dict[str, Any]) -> list[Row]:
+def _unsaid(reads: tuple[ReadLoss | ReadOptimizer | None, ReadLoss | ReadOptimizer | None]) -> dict[str, str]:
+    """By setting, which sides leave it to their framework's default."""
+    found: dict[str, list[str]] = {}
+    for side, read in zip(("left", "right"), reads, strict=True):
+        for name in read.unsaid if read is not None else ():
+            found.setdefault(name, []).append(side)
+    return {name: " and ".join(sides) for name, sides in found.items()}
+
+
+def _rows(what: str, left: dict[str, Any], right: dict[str, Any], unsaid: dict[str, str]) -> list[Row]:
     names = list(dict.fromkeys([*left, *right]))
-    return [(f"{what}.{name}" if name else what, left.get(name), right.get(name), "") for name in names]
+    return [
+        (f"{what}.{name}" if name else what, left.get(name), right.get(name), unsaid.get(name.rpartition(".")[2], ""))
+        for name in names
+    ]
 
 
 def _loss(read: ReadLoss | None) -> dict[str, Any]:
@@ -28,7 +43,7 @@ def _loss(read: ReadLoss | None) -> dict[str, Any]:
     found: dict[str, Any] = {"": read.native or read.code}
     if read.minimised is None:
         return found
-    found["from_probabilities"] = read.from_probabilities
+    found |= {"from_probabilities": read.from_probabilities, "reduction": read.reduction}
     if isinstance(read.minimised, Objective):
         for term in read.minimised.terms:
             prefix = f"{term.output}." if len(read.minimised.terms) > 1 else ""
@@ -49,6 +64,7 @@ def _optimizer(read: ReadOptimizer | None) -> dict[str, Any]:
     found["clip"] = None if read.clip is None else f"{read.clip.kind} {plain(read.clip)}"
     if read.schedule is not None:
         found["schedule"] = list(read.schedule[:10])
+    found["gathered"] = read.gathered
     return found
 
 

@@ -262,6 +262,11 @@ class Comparison:
             if step in judged:
                 gradients = self.training_step(run, step)
                 recorded = recorded or gradients
+                if not all(np.isfinite(array).all() for array in gradients.values()):
+                    run.ledger.skip(
+                        f"what follows step {step} in {run.precision}", "the left side's gradients are not finite"
+                    )
+                    break
             if step < last:
                 self.advance(run, step)
         self.judged_steps[run.precision] = (self.steps if trained else 0, tuple(judged))

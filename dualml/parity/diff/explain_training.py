@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from dualml.native.protocol import ReadLoss, ReadOptimizer
+from dualml.native.protocol import ReadOptimizer
 from dualml.parity import hypotheses
 from dualml.parity.diff.explain import concluded, unknown
 from dualml.parity.diff.ledger import Explanation
 from dualml.parity.diff.pairs import Matched
+from dualml.parity.diff.penalties import penalties_of, penalties_on
 from dualml.parity.diff.run import Run, readable
 from dualml.parity.judge import LIMIT, judgement
-from dualml.parity.records import Key
 from dualml.parity.report import Cause
 from dualml.protocol import Array, Arrays, Masks, State
 from dualml.reference import gamma
-from dualml.spec.objective import Objective
-from dualml.spec.regularizers import Regularizer
 
 
 @dataclass
@@ -76,7 +74,6 @@ def _unfreeze(run: Run, name: str) -> dict[str, str]:
 
 def explained_gradient(
     run: Run,
-    key: Key,
     name: str,
     slopes: Mapping[str, Array],
     values: Mapping[str, Array],
@@ -88,7 +85,6 @@ def explained_gradient(
 
     Args:
         run: The comparison.
-        key: Under which it is filed.
         name: The value or the weight, by its name in the left graph.
         slopes: The right side's gradients of values.
         values: Its values.
@@ -98,8 +94,6 @@ def explained_gradient(
     """
     of_value = name not in run.matching.weights
     target = run.matching.counterpart.get(name) if of_value else run.matching.weights.get(name)
-    if of_value and key.phase == "loss":
-        return explained_loss(run, values, None, recorded)
     uses = []
     for matched in run.matching.pairs:
         claim = matched.meant
@@ -179,23 +173,8 @@ def _rho_of_sum(uses: Sequence[hypotheses.Use], recorded: Array, unit: float) ->
 
 def _penalised(run: Run, name: str, weight: Array) -> hypotheses.Penalised:
     """Penalties on a weight: those that are meant, and the right side's own."""
-    own = run.right.reading.weights.get(run.matching.weights[name], name)
-    said = [replace_scope(item) for item in penalties_of(run.right.model.loss) if item.applies(own)]
-    native = run.left.reading.weights.get(name, name)
-    meant = [replace_scope(item) for item in penalties_of(run.left.model.loss) if item.applies(native)]
-    return hypotheses.Penalised(name, weight, meant, said)
-
-
-def penalties_of(read: ReadLoss | None) -> tuple[Regularizer, ...]:
-    """The penalties that a loss states."""
-    if read is None or not isinstance(read.minimised, Objective):
-        return ()
-    return tuple(read.minimised.penalties)
-
-
-def replace_scope(item: Regularizer) -> Regularizer:
-    """A penalty that is known to apply, whatever the weight is called."""
-    return item.model_copy(update={"scope": "all"})
+    elsewhere = bool(penalties_of(run.left.model.loss)), bool(penalties_of(run.right.model.loss))
+    return hypotheses.Penalised(name, weight, penalties_on(run, 0, name), penalties_on(run, 1, name), elsewhere)
 
 
 def explained_buffers(
@@ -231,38 +210,6 @@ def explained_buffers(
         frameworks=run.frameworks,
     )
     return concluded(tried)
-
-
-def explained_loss(run: Run, values: Mapping[str, Array], value: float | None, gradient: Array | None) -> Explanation:
-    """Why the right side's loss is not what the left side means.
-
-    Args:
-        run: The comparison.
-        values: The right side's values.
-        value: Its loss, penalties included; ``None``: it is not about the value.
-        gradient: Its gradient for what the loss takes; ``None``: not recorded.
-    """
-    losses = run.left.model.loss, run.right.model.loss
-    stated = run.objectives.meant
-    if losses[0] is None or stated is None or len(stated.objective.terms) != 1:
-        return unknown("it has several outputs or no formula, and no hypothesis is about those")
-    place = stated.objective.terms[0].output
-    outputs, meant = values[place], losses[0]
-    said = losses[1]
-    if meant.from_probabilities and place not in stated.logarithms and not stated.certified:
-        meant = replace(meant, from_probabilities=False)
-    pairs = {other: name for name, other in run.matching.weights.items()}
-    own = run.right.weights()
-    weights = {name: own[other] for other, name in pairs.items() if name in run.left.trained}
-    case = hypotheses.LossCase(
-        outputs,
-        stated.targets[place],
-        value,
-        gradient,
-        weights,
-        (penalties_of(losses[0]), penalties_of(losses[1])),
-    )
-    return concluded(hypotheses.explain_loss(meant, said, case, unit=run.right.unit, frameworks=run.frameworks))
 
 
 def explained_update(run: Run, cases: Sequence[UpdateCase], slot: str = "") -> Explanation:

@@ -18,8 +18,8 @@ from dualml.native.transport import translate
 from dualml.parity import hypotheses
 from dualml.parity.diff.claims import Wanted
 from dualml.parity.diff.explain import concluded, explained_array, unknown
-from dualml.parity.diff.explain_training import penalties_of, replace_scope
 from dualml.parity.diff.ledger import Explanation
+from dualml.parity.diff.penalties import penalties_on
 from dualml.parity.diff.run import Run, readable
 from dualml.parity.hypotheses.claims import differences
 from dualml.parity.hypotheses.fixes import fixes
@@ -233,10 +233,8 @@ def _explained_by_layers(run: Run, item: Quantity, gradients: Arrays, seen: Seen
         )
     if recorded is None or not uses:
         return unknown(f"the gradient for {item.name} is not that of what the left side means")
-    native = run.left.reading.weights.get(name, name)
-    own = run.right.reading.weights.get(item.parts[1][0].name, item.parts[1][0].name)
-    meant = [replace_scope(one) for one in penalties_of(run.left.model.loss) if one.applies(native)]
-    other = [replace_scope(one) for one in penalties_of(run.right.model.loss) if one.applies(own)]
+    meant = penalties_on(run, 0, name, name)
+    other = penalties_on(run, 1, name, item.parts[1][0].name)
     penalised = hypotheses.Penalised(name, uses[0].weights[name], meant, other)
     return concluded(
         hypotheses.explain_backward(recorded, uses, unit=run.right.unit, penalised=penalised, frameworks=run.frameworks)

@@ -10,9 +10,11 @@ import numpy as np
 from dualml.errors import DualmlError
 from dualml.native.protocol import Observation
 from dualml.parity.diff.claims import Wanted
-from dualml.parity.diff.explain_training import explained_loss
+from dualml.parity.diff.explain_loss import LossSeen, explained_loss, seen
 from dualml.parity.diff.objectives import Stated
+from dualml.parity.diff.penalties import penalties_rung
 from dualml.parity.diff.run import Run
+from dualml.parity.judge import LIMIT
 from dualml.parity.records import Key, difference
 from dualml.protocol import Array
 
@@ -28,10 +30,11 @@ def loss_rung(run: Run, step: int, observed: tuple[Observation, Observation]) ->
     objectives = run.objectives
     if objectives.bare:
         return
-    values = run.left.values(observed[0]), run.right.values(observed[1])
+    both = seen(run.left, observed[0]), seen(run.right, observed[1])
+    values = both[0].values, both[1].values
     node = run.left.graph.output
     if objectives.left is None or objectives.meant is None:
-        _by_replay(run, step, observed, values)
+        _by_replay(run, step, observed, both)
         return
     judged = [
         _Judged(run, side, stated, own, observation)
@@ -58,8 +61,9 @@ def loss_rung(run: Run, step: int, observed: tuple[Observation, Observation]) ->
         gap = difference(arrays[0], arrays[1])
         check = run.ledger.judged(step, key, run.precision, gap, rho[0], rho[1], pending=meant.bound is None)
         if run.decides and (check.ok is False or meant.bound is None):
-            run.ledger.explanations[step, key] = partial(explained_loss, run, values[1], observed[1].loss, None)
-    _penalties(run, step, observed)
+            left_off = (rho[0] or 0.0) > LIMIT and (rho[1] or 0.0) <= LIMIT
+            run.ledger.explanations[step, key] = partial(explained_loss, run, both, left_off=left_off)
+    penalties_rung(run, step, observed)
 
 
 class _Judged:
@@ -92,27 +96,14 @@ class _Judged:
         return Wanted(np.array(scored.value), None if bounds is None else np.array(bounds.value + added))
 
 
-def _penalties(run: Run, step: int, observed: tuple[Observation, Observation]) -> None:
-    """What both sides add for the sizes of their weights, which are the same."""
-    one, two = (np.array(item.penalties) for item in observed)
-    if not one and not two:
-        return
-    key = Key("loss", run.left.graph.output, "penalties")
-    run.ledger.measure(step, key, run.precision, two, one)
-    run.ledger.judged(step, key, run.precision, difference(one, two), None, None, pending=True)
-    if run.decides:
-        values = run.right.values(observed[1])
-        run.ledger.explanations[step, key] = partial(explained_loss, run, values, observed[1].loss, None)
-
-
 def _by_replay(
     run: Run,
     step: int,
     observed: tuple[Observation, Observation],
-    values: tuple[Mapping[str, Array], Mapping[str, Array]],
+    both: tuple[LossSeen, LossSeen],
 ) -> None:
     """The left side's loss has no formula: it is run again on the right side's outputs, in both precisions."""
-    left, right = run.left, run.right
+    left, values = run.left, (both[0].values, both[1].values)
     key = Key("loss", left.graph.output, "value")
     other = run.matching.counterpart.get(left.graph.output)
     if other is None or other not in values[1] or left.targets is None or observed[1].loss is None:
@@ -132,5 +123,4 @@ def _by_replay(
     right_rho = None if np.isfinite(recorded) else float("inf")
     run.ledger.judged(step, key, run.precision, gap, None, right_rho, pending=True)
     if run.decides:
-        run.ledger.explanations[step, key] = partial(explained_loss, run, values[1], observed[1].loss, None)
-    del right
+        run.ledger.explanations[step, key] = partial(explained_loss, run, both)

@@ -26,7 +26,7 @@ class _Merging:
     run: Run
     layers: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
-    penalised: bool = False
+    penalised: set[str] = field(default_factory=set)
 
     def explained(self, check: Check) -> bool:
         """Whether a failure is an earlier finding seen again."""
@@ -37,9 +37,11 @@ class _Merging:
             return bool(at_fault) or (check.phase == "loss" and "loss" in self.groups)
         if check.phase == "backward":
             missing = check.limit == 0.0
-            return (
-                (missing and "frozen" in self.groups) or check.node in self.layers or (self.penalised and not missing)
-            )
+            if check.node in self.layers or (missing and "frozen" in self.groups):
+                return True
+            # A penalty without a formula is filed at the output, and may be on any weight.
+            anywhere = self.run.left.graph.output in self.penalised
+            return not missing and (anywhere or check.node in self.penalised)
         return self.group(check) in self.groups
 
     def group(self, check: Check) -> str:
@@ -58,7 +60,8 @@ class _Merging:
         self.groups.add(self.group(check))
         if check.phase in ("forward", "backward"):
             self.layers.add(check.node)
-        self.penalised |= check.tensor == "penalties"
+        if check.tensor == "penalties":
+            self.penalised.add(check.node)
 
 
 def found(run: Run, ledger: Ledger) -> list[Finding]:
@@ -156,7 +159,8 @@ def titles(run: Run, check: Check) -> tuple[str, str]:
     if check.phase in ("update", "state"):
         read = [item.optimizer.native if item.optimizer is not None else "" for item in models]
         return read[0], read[1]
-    if check.phase == "loss" and check.tensor != "gradient":
+    losses = {run.left.graph.output, *run.left.graph.outputs}
+    if check.phase == "loss" and check.tensor != "gradient" and check.node in losses:
         given = [item.loss.native if item.loss is not None else "" for item in models]
         return given[0], given[1]
     matched = next((item for item in run.matching.pairs if check.node in (*item.pair.left, *item.pair.right)), None)

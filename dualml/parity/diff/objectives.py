@@ -12,8 +12,9 @@ from dualml.native.protocol import ReadLoss
 from dualml.native.reading import Reading
 from dualml.parity.diff.pairs import Matched, Matching
 from dualml.parity.diff.side import SEED, Side
+from dualml.parity.reductions import times
 from dualml.protocol import Array
-from dualml.reference.rounding import Float, double
+from dualml.reference.rounding import Float, double, gamma
 from dualml.spec.graph import Graph
 from dualml.spec.objective import Objective, Term
 
@@ -32,12 +33,14 @@ class Stated:
         targets: By those names, as each loss takes them.
         certified: Whether the side computes it from these very values, so that bounds on rounding hold.
         logarithms: Names whose values are probabilities; the loss takes their logarithms.
+        times: What value and gradients are multiplied by: of a sum, by how much it is more than the mean.
     """
 
     objective: Objective
     targets: Mapping[str, Array]
     certified: bool
     logarithms: frozenset[str] = frozenset()
+    times: float = 1.0
 
     def outputs(self, values: Mapping[str, Array]) -> dict[str, Float]:
         """What the terms take."""
@@ -50,13 +53,35 @@ class Stated:
 
     def scored(self, values: Mapping[str, Array]) -> reference.Scored:
         """Value and each example's part."""
-        return reference.objective_value(self.objective, self.outputs(values), self.targets, None, None)
+        found = reference.objective_value(self.objective, self.outputs(values), self.targets, None, None)
+        return replace(found, value=self.times * found.value)
 
     def bounds(self, values: Mapping[str, Array], unit: float) -> reference.Scored | None:
         """Bounds on the rounding errors of ``scored``; ``None`` where none is certified."""
         if not self.certified:
             return None
-        return reference.objective_bound(self.objective, self.outputs(values), self.targets, None, None, unit=unit)
+        given = self.objective, self.outputs(values), self.targets, None, None
+        found = reference.objective_bound(*given, unit=unit)
+        if self.times == 1.0:
+            return found
+        more = gamma(3, unit) * abs(reference.objective_value(*given).value)  # a sum instead of a mean
+        return replace(found, value=self.times * (found.value + more))
+
+    def slopes(self, values: Mapping[str, Array]) -> dict[str, Float]:
+        """Gradient for what each term takes."""
+        found = reference.output_gradients(self.objective, self.outputs(values), self.targets, None, None)
+        return {name: self.times * slope for name, slope in found.items()}
+
+    def slope_bounds(self, values: Mapping[str, Array], unit: float) -> dict[str, Float]:
+        """Bounds on the rounding errors of ``slopes``; nothing where none is certified."""
+        if not self.certified:
+            return {}
+        given = self.objective, self.outputs(values), self.targets, None, None
+        found = reference.output_gradient_bounds(*given, unit=unit)
+        if self.times == 1.0:
+            return found
+        slopes = reference.output_gradients(*given)
+        return {name: self.times * (bound + gamma(3, unit) * np.abs(slopes[name])) for name, bound in found.items()}
 
 
 @dataclass(frozen=True)
@@ -104,7 +129,7 @@ def objectives(left: Side, right: Side, matching: Matching) -> Objectives:
         return Objectives(cotangents=_cotangents(left, right, matching), heads=frozenset(heads), notes=notes)
     one = _stated(losses[0], left.reading, left.targets)
     own = _stated(losses[1], right.reading, right.targets)
-    return Objectives(one, _put(one, own, matching), own, heads=frozenset(heads))
+    return Objectives(one, put(one, own, matching.counterpart), own, heads=frozenset(heads))
 
 
 def matched_kind(matched: Matched) -> str:
@@ -161,7 +186,12 @@ def _stated(loss: ReadLoss, reading: Reading, targets: Mapping[str, Array]) -> S
         if given is None:
             given = next(iter(targets.values()))
         shaped[place] = as_taken(term, given, graph.by_name[term.output].shape)
-    return Stated(Objective(tuple(moved), penalties), shaped, certified, frozenset(logarithms))
+    factor = 1.0
+    if len(terms) == 1 and loss.reduction != "mean":
+        (target,) = shaped.values()
+        shape = (len(target), *graph.by_name[terms[0].output].shape)
+        factor = times(terms[0].loss, loss.reduction, shape, target)
+    return Stated(Objective(tuple(moved), penalties), shaped, certified, frozenset(logarithms), factor)
 
 
 def as_taken(term: Term, targets: Array, shape: tuple[int, ...]) -> Array:
@@ -176,18 +206,24 @@ def as_taken(term: Term, targets: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(targets).reshape(len(targets), *wanted)
 
 
-def _put(one: Stated | None, own: Stated | None, matching: Matching) -> Stated | None:
-    """The left side's objective on the right side's values."""
+def put(one: Stated | None, own: Stated | None, counterpart: Mapping[str, str]) -> Stated | None:
+    """One side's objective on the other side's values.
+
+    Args:
+        one: The objective.
+        own: The other side's own, by which it is known whether that one computes it from these very values.
+        counterpart: Names of the one side's values to those of the other's.
+    """
     if one is None:
         return None
-    names = {term.output: matching.counterpart.get(term.output) for term in one.objective.terms}
+    names = {term.output: counterpart.get(term.output) for term in one.objective.terms}
     if any(name is None for name in names.values()):
         return None
     terms = tuple(replace(term, output=str(names[term.output])) for term in one.objective.terms)
     targets = {str(names[name]): array for name, array in one.targets.items()}
     certified = one.certified and (own is None or own.certified)
     logarithms = frozenset(str(names[name]) for name in one.logarithms)
-    return Stated(Objective(terms, one.objective.penalties), targets, certified, logarithms)
+    return Stated(Objective(terms, one.objective.penalties), targets, certified, logarithms, one.times)
 
 
 def _cotangents(left: Side, right: Side, matching: Matching) -> tuple[dict[str, Array], dict[str, Array]]:

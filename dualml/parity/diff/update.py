@@ -151,7 +151,8 @@ class _Updates:
             )
         self.judge_start()
         for step in range(STEPS):
-            complete = step == 0 and set(recorded) == set(self.shapes)
+            finite = all(np.isfinite(array).all() for array in recorded.values())
+            complete = step == 0 and set(recorded) == set(self.shapes) and finite
             gradients = dict(recorded) if complete else self.synthetic(step)
             lr = self.rate(step)
             try:

@@ -12,8 +12,10 @@ from dualml.parity.hypotheses.buffers import explain_buffers
 from dualml.parity.hypotheses.conclude import Conclusion, conclude, conclusions
 from dualml.parity.hypotheses.forward import explain_forward
 from dualml.parity.hypotheses.inputs import explain_inputs
-from dualml.parity.hypotheses.losses import LossCase, explain_loss
+from dualml.parity.hypotheses.loss_forms import LossForm
+from dualml.parity.hypotheses.losses import LossCase, explain_loss, identified
 from dualml.parity.hypotheses.meanings import MEANINGS, UNKNOWN
+from dualml.parity.hypotheses.penalties import explain_penalties
 from dualml.parity.hypotheses.structure import explain_segment
 from dualml.parity.hypotheses.trial import Tried
 from dualml.parity.hypotheses.updates import UpdateStep, explain_update
@@ -24,6 +26,7 @@ __all__ = [
     "UNKNOWN",
     "Conclusion",
     "LossCase",
+    "LossForm",
     "Penalised",
     "Tried",
     "UpdateStep",
@@ -35,8 +38,10 @@ __all__ = [
     "explain_forward",
     "explain_inputs",
     "explain_loss",
+    "explain_penalties",
     "explain_segment",
     "explain_tying",
     "explain_update",
     "explain_weights",
+    "identified",
 ]

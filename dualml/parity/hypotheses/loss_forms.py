@@ -18,9 +18,14 @@ from dualml.reference.rounding import Float, Rounded, gamma, underflow_unit
 from dualml.reference.trace import Traced, gradients, source
 from dualml.spec.losses import Loss
 
-Takes = Literal["logits", "probabilities", "normalised", "softmax", "sigmoid"]
+Takes = Literal["logits", "probabilities", "normalised", "logarithms", "softmax", "sigmoid"]
 """What the loss does first: ``logits`` nothing; ``probabilities`` takes the outputs for them; ``normalised`` the same
-after dividing by their sum; ``softmax`` or ``sigmoid`` turns them into probabilities that it takes for logits."""
+after dividing by their sum; ``logarithms`` takes the outputs for logarithms of probabilities; ``softmax`` or
+``sigmoid`` turns them into probabilities that it takes for logits."""
+
+ClipForm = Literal["clip", "add", "again"]
+"""How probabilities are kept away from 0: within limits, by a number that is added, or within limits and then divided
+by their sum."""
 
 CLIPS = (1e-7, 1e-8, 1e-12, 1e-6, 1e-10, 1e-15)
 """Known numbers that keep probabilities away from 0."""
@@ -44,7 +49,7 @@ class LossForm:
     loss: Loss
     takes: Takes = "logits"
     clip: float = 0.0
-    clip_form: Literal["clip", "add", "again"] = "clip"
+    clip_form: ClipForm = "clip"
     factor: float = 1.0
 
     @property
@@ -101,7 +106,7 @@ class LossForm:
             p = ops.softmax(outputs, -1)
         elif self.takes == "normalised":
             p = outputs / ops.sum(outputs, -1, keepdims=True)
-        logarithm = ops.log(self._kept(p))
+        logarithm = outputs if self.takes == "logarithms" else ops.log(self._kept(p))
         if self.clip_form == "again":
             kept = self._kept(p)
             logarithm = logarithm - ops.log(ops.sum(kept, -1, keepdims=True))
@@ -128,6 +133,8 @@ class LossForm:
         t = np.asarray(targets, dtype=np.float64).reshape(outputs.shape)
         t = (1.0 - settings.label_smoothing) * t + settings.label_smoothing / 2.0
         weight = np.broadcast_to(np.asarray(settings.pos_weight, dtype=np.float64), t.shape)
+        if self.takes == "logarithms":
+            raise ValueError("a binary loss takes no logarithms")
         p = self._kept(ops.sigmoid(outputs) if self.takes == "logits" else outputs)
         losses = ops.log(p) * (t * weight) + ops.log(1.0 - p) * (1.0 - t)
         result: Traced = -ops.sum(losses, tuple(range(outputs.ndim))) / float(t.size)

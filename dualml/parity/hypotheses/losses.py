@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -11,20 +11,27 @@ from typing import Any
 
 import numpy as np
 
+from dualml.conventions import KERAS, fill
 from dualml.native.protocol import ReadLoss
 from dualml.parity.findings import SideName
 from dualml.parity.hypotheses.fitting import written
 from dualml.parity.hypotheses.fixes import Frameworks
-from dualml.parity.hypotheses.loss_forms import CLIPS, LossForm, Takes
+from dualml.parity.hypotheses.loss_forms import CLIPS, ClipForm, LossForm, Takes
 from dualml.parity.hypotheses.meanings import UNKNOWN
 from dualml.parity.hypotheses.nodes import changed
 from dualml.parity.hypotheses.sides import Search
 from dualml.parity.hypotheses.trial import UNFIT, Candidate, Tried, number, rho
-from dualml.protocol import Array, Arrays
-from dualml.reference.regularizers import penalty, penalty_bound
-from dualml.spec.losses import CrossEntropy
+from dualml.parity.judge import LIMIT
+from dualml.parity.reductions import times
+from dualml.protocol import Array
+from dualml.spec.losses import BinaryCrossEntropy, CrossEntropy, MeanAbsoluteError, MeanSquaredError, SoftCrossEntropy
 from dualml.spec.objective import Objective
-from dualml.spec.regularizers import Regularizer
+
+KINDS: tuple[Takes, ...] = ("logits", "probabilities", "normalised", "logarithms")
+"""What a loss may take its outputs for."""
+
+MOST_DIVIDED = 2**24
+"""The largest fixed divisor that is told from rounding."""
 
 SMOOTHINGS = (0.1, 0.2, 0.05, 0.0, 0.01, 0.15, 0.3)
 
@@ -47,22 +54,20 @@ class LossCase:
     Attributes:
         outputs: The outputs that it was given.
         targets: The targets as the spec's loss takes them.
-        value: What it gave, penalties included; ``None``: not recorded.
+        value: What it gave, penalties left out; ``None``: not recorded.
         gradient: Its gradient for the outputs; ``None``: not recorded.
-        weights: Trained weights by name, for penalties.
-        penalties: Penalties that are meant, and the deviating side's own.
+        added: Roundings of that many units in the value besides: of penalties that were added and subtracted again.
     """
 
     outputs: Array
     targets: Array
     value: float | None
     gradient: Array | None
-    weights: Arrays | None = None
-    penalties: tuple[Sequence[Regularizer], Sequence[Regularizer]] = ((), ())
+    added: float = 0.0
 
 
 def explain_loss(
-    meant: ReadLoss,
+    meant: ReadLoss | LossForm,
     said: ReadLoss | None,
     case: LossCase,
     *,
@@ -73,41 +78,71 @@ def explain_loss(
     """Hypotheses on why a loss of one output, or its gradient, is not what is meant.
 
     Args:
-        meant: The other side's claim.
+        meant: The other side's claim, or the form that its loss was found to have.
         said: The deviating side's own.
         case: What it was given and gave.
         unit: Unit roundoff of the precision.
         deviates: Which side it is.
         frameworks: Of left and right.
     """
-    base = form_of(meant)
+    base = meant if isinstance(meant, LossForm) else form_of(meant, case)
     if base is None:
         return ()
     search = Search(deviates, frameworks)
     judge = _Judge(case, unit)
     before = judge.rho(base)
-    own = form_of(said) if said is not None else None
+    own = form_of(said, case) if said is not None else None
     candidates = [
         *_claimed(search, base, own, judge),
-        *_penalties(search, base, case, judge),
         *_forms(search, base, judge),
-        *_reductions(search, base, case, judge),
+        *_reductions(search, other_reductions(base, case), judge),
         *_settings(search, base, case, judge),
+        *_reductions(search, fixed_divisors(base, case), judge),
     ]
     return search.tried(candidates, before)
 
 
-def form_of(read: ReadLoss) -> LossForm | None:
+def identified(case: LossCase, *, unit: float) -> LossForm | None:
+    """The form of a loss that is the user's own function, by what it gave; ``None`` if none of those known is it.
+
+    Args:
+        case: What it was given and gave.
+        unit: Unit roundoff of the precision.
+    """
+    judge = _Judge(case, unit)
+    classes = np.ndim(case.targets) == np.ndim(case.outputs) - 1
+    kinds = (CrossEntropy,) if classes else (MeanSquaredError, MeanAbsoluteError, SoftCrossEntropy, BinaryCrossEntropy)
+    bases = [LossForm(fill(kind(), KERAS)) for kind in kinds]
+    for form in (item for base in bases for item in (base, *(flipped for *_, flipped in other_forms(base)))):
+        try:
+            reduced = (*other_reductions(form, case), *fixed_divisors(form, case))
+            choices = [form, *(item for *_, item in reduced)]
+        except UNFIT:
+            continue  # the loss has no such form
+        found = next((item for item in choices if _passes(judge, item)), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _passes(judge: _Judge, form: LossForm) -> bool:
+    try:
+        return judge.rho(form) <= LIMIT
+    except UNFIT:
+        return False
+
+
+def form_of(read: ReadLoss, case: LossCase) -> LossForm | None:
     """A claimed loss of one output as a form; ``None`` for the user's own function or for several outputs."""
     loss: Any = read.minimised
+    factor = 1.0
     if isinstance(loss, Objective):
         if len(loss.terms) != 1:
             return None
         factor, loss = loss.terms[0].weight, loss.terms[0].loss
-    else:
-        factor = 1.0
     if loss is None:
         return None
+    factor *= times(loss, read.reduction, np.shape(case.outputs), case.targets)
     if not read.from_probabilities:
         return LossForm(loss, factor=factor)
     takes: Takes = "normalised" if loss.kind == "soft_cross_entropy" else "probabilities"
@@ -122,7 +157,7 @@ class _Judge:
     def __init__(self, case: LossCase, unit: float) -> None:
         self.case, self.unit = case, unit
 
-    def rho(self, form: LossForm, penalties: Sequence[Regularizer] | None = None, times: float = 1.0) -> float:
+    def rho(self, form: LossForm) -> float:
         """The larger of both."""
         case = self.case
         value, slope = form.evaluate(case.outputs, case.targets, self.unit)
@@ -130,17 +165,13 @@ class _Judge:
         if case.gradient is not None and slope is not None:
             found.append(rho(case.gradient, slope, self.unit))
         if case.value is not None and value is not None:
-            own = case.penalties[0] if penalties is None else penalties
-            weights = case.weights or {}
-            added = sum(penalty(item, weights) for item in own) * times
-            error = sum(penalty_bound(item, weights, unit=self.unit) for item in own) * times
-            error += 4.0 * self.unit * (abs(added) + abs(value[0])) if own else 0.0
-            found.append(rho(np.array(case.value), (np.array(value[0] + added), np.array(value[1] + error)), self.unit))
+            error = value[1] + case.added * self.unit
+            found.append(rho(np.array(case.value), (np.array(value[0]), np.array(error)), self.unit))
         return max(found)
 
-    def trial(self, make: Callable[[], LossForm], **penalties: Any) -> Callable[[], float]:
+    def trial(self, make: Callable[[], LossForm]) -> Callable[[], float]:
         """A trial of a form; one that the loss does not have fails."""
-        return lambda: self.rho(make(), **penalties)
+        return lambda: self.rho(make())
 
     def form(self, form: LossForm) -> Callable[[], float]:
         """A trial of a form that is there already."""
@@ -157,7 +188,7 @@ def _claimed(search: Search, base: LossForm, own: LossForm | None, judge: _Judge
         form = replace(base, takes=own.takes, clip=own.clip, clip_form=own.clip_form)
         found.append(("loss.from_logits", said, base.takes, own.takes, form, ""))
     if own.factor != base.factor:
-        said = f"weight {number(own.factor)} instead of {number(base.factor)}"
+        said = f"{number(own.factor)} times the mean instead of {number(base.factor)}"
         found.append(("loss.reduction", said, base.factor, own.factor, replace(base, factor=own.factor), ""))
     if own.loss.kind == base.loss.kind:
         for name in type(base.loss).model_fields:
@@ -181,40 +212,14 @@ def _claimed(search: Search, base: LossForm, own: LossForm | None, judge: _Judge
             yield search.candidate(cause, said, one, two, judge.form(own), claimed=True, setting=name, together=others)
 
 
-def _penalties(search: Search, base: LossForm, case: LossCase, judge: _Judge) -> Iterator[Candidate]:
-    """Penalties that differ, have another factor, or are on other weights."""
-    meant, own = case.penalties
-    plain = lambda: base  # noqa: E731
-    if tuple(meant) != tuple(own):
-        shown = [", ".join(number(item) for item in group) or "none" for group in (meant, own)]
-        scopes = [{item.scope for item in group} for group in (meant, own)]
-        factors = [{item.factors for item in group} for group in (meant, own)]
-        cause = "regulariser.scope" if scopes[0] != scopes[1] and factors[0] == factors[1] else "regulariser.factor"
-        said = f"penalties {shown[1]} instead of {shown[0]}"
-        yield search.candidate(cause, said, shown[0], shown[1], judge.trial(plain, penalties=own), claimed=True)
-    if not meant or case.value is None:
-        return
-    for times, said in ((0.5, "half the penalty: w^2 / 2"), (2.0, "twice the penalty"), (0.0, "no penalty")):
-        yield search.candidate(
-            "regulariser.factor", said, "1", f"{times:g}", judge.trial(plain, penalties=meant, times=times)
-        )
-    for scope in ("all", "kernels"):
-        if all(item.scope == scope for item in meant):
-            continue
-        moved = [item.model_copy(update={"scope": scope}) for item in meant]
-        said = f"the penalty on {scope}"
-        yield search.candidate("regulariser.scope", said, meant[0].scope, scope, judge.trial(plain, penalties=moved))
-
-
-def _forms(search: Search, base: LossForm, judge: _Judge) -> Iterator[Candidate]:
-    """Logits taken for probabilities, the reverse, and probabilities clipped."""
+def other_forms(base: LossForm) -> Iterator[tuple[str, str, Any, Any, LossForm]]:
+    """Logits taken for probabilities or for logarithms, the reverse, and probabilities clipped."""
     meant = base.takes
-    for takes, clip, form in product(
-        ("logits", "probabilities", "normalised"), (0.0, *CLIPS), ("clip", "again", "add")
-    ):
-        if clip == 0.0 and form != "clip":
+    forms: tuple[ClipForm, ...] = ("clip", "again", "add")
+    for takes, clip, form in product(KINDS, (0.0, *CLIPS), forms):
+        if (clip == 0.0 and form != "clip") or (takes == "logarithms" and clip):
             continue
-        flipped = replace(base, takes=takes, clip=clip, clip_form=form)  # type: ignore[arg-type]
+        flipped = replace(base, takes=takes, clip=clip, clip_form=form)
         if flipped == base:
             continue
         same = takes == meant or {takes, meant} == {"probabilities", "normalised"}
@@ -222,7 +227,12 @@ def _forms(search: Search, base: LossForm, judge: _Judge) -> Iterator[Candidate]
         limits = "" if not clip else f", {'plus' if form == 'add' else 'clipped at'} {number(clip)}"
         said = f"{takes}{limits} instead of {meant}{'' if not base.clip else f', clipped at {number(base.clip)}'}"
         values = (base.clip, clip) if same else (meant, takes)
-        yield search.candidate(cause, said, values[0], values[1], judge.form(flipped))
+        yield cause, said, values[0], values[1], flipped
+
+
+def _forms(search: Search, base: LossForm, judge: _Judge) -> Iterator[Candidate]:
+    for cause, said, one, two, form in other_forms(base):
+        yield search.candidate(cause, said, one, two, judge.form(form))
     inner: Takes = "sigmoid" if base.loss.kind.startswith("binary") else "softmax"
     twice = replace(base, takes=inner, clip=0.0)
     cause = "softmax.double" if inner == "softmax" else "loss.from_logits"
@@ -230,21 +240,43 @@ def _forms(search: Search, base: LossForm, judge: _Judge) -> Iterator[Candidate]
     yield search.candidate(cause, said, "once", "twice", judge.form(twice))
 
 
-def _reductions(search: Search, base: LossForm, case: LossCase, judge: _Judge) -> Iterator[Candidate]:
-    """Sums over examples, positions or classes where the mean is meant, and the reverse."""
+def other_reductions(base: LossForm, case: LossCase) -> Iterator[tuple[str, str, LossForm]]:
+    """Sums over examples, positions or classes where the mean is meant, the reverse, and fixed divisors."""
     shape = np.shape(case.outputs)
     sizes = {"examples": shape[0], "positions": math.prod(shape[1:-1]), "values": shape[-1] if len(shape) > 1 else 1}
-    tried: set[float] = {1.0}
+    seen: set[float] = {1.0}
     for powers in sorted(product((0, 1, -1), repeat=3), key=lambda item: sum(map(abs, item))):
         factor = math.prod(float(size) ** power for size, power in zip(sizes.values(), powers, strict=True))
-        if factor in tried:
+        if factor in seen:
             continue
-        tried.add(factor)
+        seen.add(factor)
         over = ", ".join(f"{name} summed" for name, power in zip(sizes, powers, strict=True) if power == 1)
         by = ", ".join(f"divided by {name}" for name, power in zip(sizes, powers, strict=True) if power == -1)
         said = "; ".join(item for item in (over, by) if item)
-        form = replace(base, factor=base.factor * factor)
-        yield search.candidate("loss.reduction", said, "mean", said, judge.form(form))
+        yield "loss.reduction", said, replace(base, factor=base.factor * factor)
+
+
+def fixed_divisors(base: LossForm, case: LossCase) -> Iterator[tuple[str, str, LossForm]]:
+    """The sum divided by a number of its own, as the size of a full batch."""
+    value, _ = base.evaluate(case.outputs, case.targets, 2.0**-53)
+    if case.value is None or value is None or not value[0] or not math.isfinite(value[0] / (case.value or math.nan)):
+        return
+    summed = times(base.loss, "positions", np.shape(case.outputs), case.targets)
+    divisor = round(summed * value[0] / case.value)
+    if not 1 <= divisor <= MOST_DIVIDED or divisor == summed:
+        return
+    form = replace(base, factor=base.factor * summed / divisor)
+    yield "loss.reduction", f"the sum divided by {divisor} instead of {number(summed)}", form
+    if divisor > len(case.outputs):
+        yield "data.last_batch", f"{len(case.outputs)} examples divided by a full batch of {divisor}", form
+
+
+def _reductions(search: Search, found: Iterator[tuple[str, str, LossForm]], judge: _Judge) -> Iterator[Candidate]:
+    try:
+        for cause, said, form in found:
+            yield search.candidate(cause, said, "mean", said, judge.form(form))
+    except UNFIT:
+        return  # the loss has no such form
 
 
 def _settings(search: Search, base: LossForm, case: LossCase, judge: _Judge) -> Iterator[Candidate]:
@@ -322,10 +354,12 @@ def _weighed(search: Search, base: LossForm, loss: CrossEntropy, case: LossCase,
     weights = _class_factors(base, case)
     if weights is None:
         return
-    form = replace(base, loss=changed(loss, class_weights=weights, normalization="examples"))
-    shown = ", ".join(number(float(f"{item:.3g}")) for item in weights[:6])
-    said = f"classes weighed as [{shown}{', …' if len(weights) > 6 else ''}]"
-    yield search.candidate("loss.class_weights", said, "none", said, judge.form(form))
+    short = tuple(float(f"{item:.6g}") for item in weights)
+    for chosen in dict.fromkeys([short, weights]):
+        form = replace(base, loss=changed(loss, class_weights=chosen, normalization="examples"))
+        shown = ", ".join(number(float(f"{item:.3g}")) for item in chosen[:6])
+        said = f"classes weighed as [{shown}{', …' if len(chosen) > 6 else ''}]"
+        yield search.candidate("loss.class_weights", said, "none", said, judge.form(form))
 
 
 def _class_factors(base: LossForm, case: LossCase) -> tuple[float, ...] | None:

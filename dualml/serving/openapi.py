@@ -64,7 +64,10 @@ class _Description:
             status = _flag_object("model_version_status", {"type": "array", "items": {"type": "object"}})
             paths[model] = self.get(f"modelMetadata{tail}", "What the model takes and gives.", _reference("Metadata"))
             paths[f"{model}/ready"] = self.get(f"modelReady{tail}", "Whether it can answer.", _flag("ready"))
-            paths[f"{model}/infer"] = self.post(f"infer{tail}", "Predict.", "Inference")
+            infer = self.post(f"infer{tail}", "Predict.", "Inference")
+            infer["post"]["responses"]["200"].update(_BINARY_TOO)
+            infer["post"]["responses"]["200"]["content"]["application/octet-stream"] = {}
+            paths[f"{model}/infer"] = infer
             status_path = f"/v1/models/{name}{suffix}"
             paths[status_path] = self.get(f"modelStatus{tail}", "State of the model, as TensorFlow Serving.", status)
             paths[f"{status_path}:predict"] = self.post(f"predict{tail}", "Predict, as TensorFlow Serving.", "Predict")
@@ -189,6 +192,10 @@ class _Description:
         return {"inputs": inputs}
 
 
+_BINARY_TOO = {
+    "description": "The answer. Binary outputs, if asked for, follow the document, whose length is in the header.",
+    "headers": {"Inference-Header-Content-Length": {"schema": {"type": "integer"}}},
+}
 _SIGNATURE = {"signature_name": {"const": "serving_default"}}
 
 

@@ -246,6 +246,18 @@ def test_a_connection_that_says_nothing_is_closed(double):
         assert read_answer(connection) is None
 
 
+def test_a_client_that_reads_no_answers_is_cut_off():
+    """It asks and asks; what it would have to read must not pile up."""
+    body = json.dumps(document(np.full((1, 4096), 0.123456))).encode()
+    with running(made_model(width=4096), write_seconds=0.5) as server, server.connect(timeout=2) as connection:
+        with contextlib.suppress(OSError):
+            for _ in range(400):
+                connection.sendall(request_bytes("POST", INFER, body))
+        wait_until(lambda: server.metric("dualml_connections") == 1)
+        assert server.metric('dualml_requests_total{endpoint="infer",status="200"}') < 400
+        assert server.infer(body).status == 200
+
+
 def test_a_client_that_goes_away_does_no_harm(double):
     for data in (request_bytes("POST", INFER, content_length=100) + b"{", request_bytes("POST", INFER, ASKED)):
         with double.connect() as connection:

@@ -86,6 +86,18 @@ def test_examples_in_the_description_work(served):
     assert tried == 4
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_both_forms_of_an_answer_are_described(served, binary):
+    for path, methods in served.get("/openapi.json").json["paths"].items():
+        if path.endswith("/infer"):
+            described = methods["post"]["responses"]["200"]
+            example = methods["post"]["requestBody"]["content"]["application/json"]["example"]
+            answer = served.post(path, {**example, "parameters": {"binary_data_output": binary}})
+            assert answer.headers["content-type"] in described["content"]
+            assert binary == ("inference-header-content-length" in answer.headers)
+            assert list(described["headers"]) == ["Inference-Header-Content-Length"]
+
+
 def test_every_reference_points_somewhere(served):
     found = served.get("/openapi.json").json
     text = json.dumps(found)

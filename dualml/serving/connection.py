@@ -178,7 +178,9 @@ class BoundedConnection(HttpToolsProtocol):
         self._read_timer = None
         if self.transport.is_closing():
             return
-        if self.expects_more():
+        if self.flow.read_paused:  # an earlier request is being answered, and this one may not go on yet
+            self._start_read_timer()
+        elif self.expects_more():
             part = "head of a request" if self._in_head else "body"
             self._refuse(408, f"the {part} must arrive within {self.settings.read_seconds:g} s, but did not")
         else:

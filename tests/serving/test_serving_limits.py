@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import json
+import re
 import socket
 import threading
 import time
@@ -256,6 +257,19 @@ def test_a_client_that_reads_no_answers_is_cut_off():
         wait_until(lambda: server.metric("dualml_connections") == 1)
         assert server.metric('dualml_requests_total{endpoint="infer",status="200"}') < 400
         assert server.infer(body).status == 200
+
+
+def test_a_request_that_has_to_wait_for_an_earlier_one_is_not_slow(held):
+    """A client may send the next request before the answer; only so much of it is read until then."""
+    body = ASKED + b" " * 400_000
+    with running(made_model(held), read_seconds=0.3) as server, server.connect() as connection:
+        held.started = True
+        threading.Timer(1.0, held.go.set).start()
+        connection.sendall(request_bytes("POST", INFER, ASKED) + request_bytes("POST", INFER, body, connection="close"))
+        data = b""
+        while part := connection.recv(65536):
+            data += part
+    assert re.findall(rb"HTTP/1.1 (\d+)", data) == [b"200", b"200"]
 
 
 def test_a_client_that_goes_away_does_no_harm(double):

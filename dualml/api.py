@@ -166,6 +166,7 @@ def train(
     *,
     out: str | Path | None = None,
     resume: bool = False,
+    weights: Arrays | None = None,
     observer: Observer | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Run:
@@ -176,6 +177,7 @@ def train(
         backend: Where; left out, the spec's own.
         out: Run directory to write; left out, the training stays in memory.
         resume: Go on from the newest checkpoint in ``out``, whichever backend wrote it.
+        weights: First weights, neutral names and layout; left out, those of the spec's seed.
         observer: Who is told of the progress, for example ``dualml.LiveDisplay(sys.stdout)``; left out, nobody.
         interrupted: Asked now and then whether to stop; the checkpoint is kept.
 
@@ -194,7 +196,7 @@ def train(
         raise RunError("to resume a training, name its run directory: train(spec, out=..., resume=True)")
     dataset = load_dataset(spec)
     observer = observer or Quiet()
-    training = Training(spec, chosen, dataset, build_in(chosen, spec), directory, observer, interrupted)
+    training = Training(spec, chosen, dataset, build_in(chosen, spec, weights), directory, observer, interrupted)
     checkpoints = directory.checkpoints() if directory is not None and resume else []
     if checkpoints:
         training.resume(checkpoints[-1])

@@ -8,9 +8,12 @@ from pathlib import Path
 from dualml import guards
 from dualml.artefact.manifest import FILES, MANIFEST, MODEL, ONNX, FileInfo, read_manifest
 from dualml.artefact.open import Artefact, open_artefact
-from dualml.errors import ArtefactError, GuardError
+from dualml.errors import ArtefactError, GuardError, ParityError
 from dualml.guards.files import LARGEST
 
+AS_NEAR = 2.0
+"""A compressed model may be so many times as far from the model as it was when it was made: whole numbers that a
+processor cannot add without loss are added otherwise on others."""
 _LARGEST = {MODEL: LARGEST["safetensors"], ONNX: LARGEST["onnx"]}
 
 
@@ -39,11 +42,32 @@ def verify(path: str | Path, *, backends: Sequence[str] | None = None) -> Artefa
         others = [line for line in _changed(path) if line not in str(error)]
         raise type(error)("\n".join([str(error), *others])) from None
     _check_agreement(artefact)
-    if backends is not None and artefact.manifest.compression is None:
+    if backends is not None:
+        _check_predictions(artefact, backends)
+    return artefact
+
+
+def _check_predictions(artefact: Artefact, backends: Sequence[str]) -> None:
+    """The ONNX model predicts what the model does; a compressed one as nearly as when it was made."""
+    where, manifest = str(artefact.path / ONNX), artefact.manifest
+    graph, weights = artefact.spec.graph, artefact.weights
+    if manifest.compression is None:
         from dualml.export.check import check
 
-        check(artefact.onnx, artefact.spec.graph, artefact.weights, backends=backends).require(str(path / ONNX))
-    return artefact
+        return check(artefact.onnx, graph, weights, backends=backends).require(where)
+    from dualml.compress.distance import distances
+
+    try:
+        stated = max(float(item["largest"]) for item in manifest.parity["differences"])
+        measured = distances(artefact.onnx, graph, weights, manifest.compression["ranges"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{artefact.path / MANIFEST}: does not say how near the model was: {error!r}") from None
+    found = max(item["largest"] for item in measured)
+    if not found <= AS_NEAR * stated:
+        raise ParityError(
+            f"{where}: was compressed and differed from the model by {stated:.2g} then; it may differ by {AS_NEAR:g} "
+            f"times as much, but differs by {found:.2g}"
+        )
 
 
 def _changed(path: Path) -> list[str]:

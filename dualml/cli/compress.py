@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualml.cli.output import check_json, write_json
 
@@ -19,29 +19,32 @@ def run_compress(
     method: str,
     out: Path | None,
     weights: str,
-    max_loss: float | None,
-    calibration: int | None,
     rounds: int | None,
     json_file: str | None,
     *,
     quiet: bool,
+    **settings: Any,
 ) -> int:
     """Make a run's model smaller and say what came of it."""
+    from dualml.cli.train import observer, stop_on_interrupt
     from dualml.compress import compress
     from dualml.compress.latency import ROUNDS
 
     check_json(json_file)
-    report = compress(
-        run,
-        method,
-        out=out,
-        weights=weights,
-        max_loss=max_loss,
-        calibration=calibration,
-        rounds=ROUNDS if rounds is None else rounds,
-    )
+    silent = quiet or json_file == "-"
+    with stop_on_interrupt() as interrupted:
+        report = compress(
+            run,
+            method,
+            out=out,
+            weights=weights,
+            rounds=ROUNDS if rounds is None else rounds,
+            observer=observer(silent),
+            interrupted=interrupted.__bool__,
+            **settings,
+        )
     write_json(json_file, report.to_dict())
-    if not quiet and json_file != "-":
+    if not silent:
         _say(report)
     return KEPT if report.kept else REFUSED
 

@@ -302,18 +302,37 @@ def export(
 def compress(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")],
     method: Annotated[
-        Literal["int8"], typer.Option(help="int8: weights and activations as bytes, an artefact for ONNX Runtime.")
+        Literal["int8", "neurons", "svd", "unstructured"],
+        typer.Option(
+            help="int8: bytes, an artefact for ONNX Runtime; neurons: fewer units and filters, svd: lower rank, a run."
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="What to write; left out, beside the run: RUN.int8.")
+        Path | None, typer.Option(metavar="DIR", help="What to write; left out, beside the run: RUN.METHOD.")
     ] = None,
     weights: Weights = "last",
     max_loss: Annotated[
         float | None,
-        typer.Option(metavar="LOSS", help="How much worse the metric may become; left out, 0.005."),
+        typer.Option(metavar="LOSS", help="How much worse the metric may become: 0.005 for int8, else 0.01."),
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="neurons: of each layer's units; svd: of each layer's weights; 0.5."),
+    ] = None,
+    energy: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="svd, instead: of each layer's squared singular values.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="neurons, svd: how long it is trained on; 4; 0: not at all.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(metavar="RATE", help="neurons, svd: first learning rate; left out, the run's.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="neurons, svd: where it is trained on; left out, where the run was.")
     ] = None,
     calibration: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="int8: training examples to measure ranges on; 512.")
+        int | None, typer.Option(metavar="N", help="int8: training examples to measure ranges on; 512.")
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(min=0, metavar="N", help="How often latencies are measured; 0: not at all.")
@@ -324,7 +343,9 @@ def compress(
     """Make a trained model smaller and measure what that costs; exit 1: too much would be lost, nothing is written."""
     from dualml.cli.compress import run_compress
 
-    raise typer.Exit(run_compress(run, method, out, weights, max_loss, calibration, rounds, json_file, quiet=quiet))
+    settings = {"max_loss": max_loss, "keep": keep, "energy": energy, "epochs": epochs, "lr": lr, "backend": backend}
+    settings |= {"calibration": calibration}
+    raise typer.Exit(run_compress(run, method, out, weights, rounds, json_file, quiet=quiet, **settings))
 
 
 @app.command()

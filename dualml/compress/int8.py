@@ -85,7 +85,7 @@ def quantise(data: bytes, inputs: Arrays, *, keep_outputs: bool = True) -> Quant
             tensor = _held_back(graph, tensor, levels, chosen)
         _write_levels(graph, tensor, levels[tensor], None if tensor in results else chosen)
     for node in chosen:
-        _quantise_weights(graph, node, levels)
+        _quantise_weights(graph, node)
     names = dict.fromkeys(layer_of(node) for node in chosen)
     kept = {layer_of(node): "it gives an output and is small" for node in last}
     kept |= {layer_of(node): "it sums too few products for bytes to be quicker" for node in narrow}
@@ -129,13 +129,13 @@ def _is_pooled_float(graph: OnnxGraph, tensor: str, results: Sequence[str]) -> b
 
 def _held_back(graph: OnnxGraph, tensor: str, levels: dict[str, Levels], readers: Sequence[onnx.NodeProto]) -> str:
     """The same tensor behind an operator that changes no byte of it, and that no conversion is moved in front of."""
-    low, held = f"{tensor}.least", f"{tensor}.held"
+    low, held = graph.new_name(), graph.new_name()
     found = levels[held] = levels[tensor]
     graph.arrays[low] = np.asarray(-float(found.zero_point) * float(found.scale), dtype=np.float32)
     for node in readers:
         if node.input[0] == tensor:
             node.input[0] = held
-    graph.insert_after(tensor, helper.make_node("Max", [tensor, low], [held], name=f"{tensor}/Max"))
+    graph.insert_after(tensor, helper.make_node("Max", [tensor, low], [held]))
     return held
 
 
@@ -170,32 +170,32 @@ def _results(graph: OnnxGraph, chosen: list[onnx.NodeProto]) -> list[str]:
 def _write_levels(graph: OnnxGraph, tensor: str, levels: Levels, readers: list[onnx.NodeProto] | None) -> None:
     """Bytes in between: a tensor is quantised and taken back, for some readers or for all of them."""
     found = graph.readers(tensor) if readers is None else [node for node in readers if node.input[0] == tensor]
-    scale, zero, quantised, back = (f"{tensor}.{kind}" for kind in ("scale", "zero_point", "int8", "float"))
+    scale, zero, quantised, back = (graph.new_name() for _ in range(4))
     graph.arrays[scale] = np.asarray(levels.scale, dtype=np.float32)
     graph.arrays[zero] = np.asarray(levels.zero_point, dtype=np.uint8)
     for node in found:
         graph.replace_input(node, tensor, back)
     graph.insert_after(
         tensor,
-        helper.make_node("QuantizeLinear", [tensor, scale, zero], [quantised], name=f"{tensor}/QuantizeLinear"),
-        helper.make_node("DequantizeLinear", [quantised, scale, zero], [back], name=f"{tensor}/DequantizeLinear"),
+        helper.make_node("QuantizeLinear", [tensor, scale, zero], [quantised]),
+        helper.make_node("DequantizeLinear", [quantised, scale, zero], [back]),
     )
 
 
-def _quantise_weights(graph: OnnxGraph, node: onnx.NodeProto, levels: dict[str, Levels]) -> None:
+def _quantise_weights(graph: OnnxGraph, node: onnx.NodeProto) -> None:
     """Kernel as int8 with a scale for each unit, bias as int32 in the scale of the products."""
     kernel = str(node.input[1])
     axis = _unit_axis(node)
-    source = str(node.input[0]).removesuffix(".float")
-    scale_x = float(levels[source].scale)
+    back = graph.maker(str(node.input[0]))
+    assert back is not None, "its input is taken back from bytes"
+    scale_x = float(graph.arrays[back.input[1]])
     bias = graph.arrays[node.input[2]] if len(node.input) > 2 else None
     scale = unit_scales(graph.arrays[kernel], axis, bias, scale_x)
-    where = str(node.name)
-    node.input[1] = _stored(graph, node, where, kernel, _rounded(graph.arrays[kernel], scale, axis), scale, axis)
+    node.input[1] = _stored(graph, node, kernel, _rounded(graph.arrays[kernel], scale, axis), scale, axis)
     if bias is not None:
-        whole = np.rint(bias.astype(np.float64) / (scale.astype(np.float64) * scale_x)).astype(np.int32)
-        product = (scale.astype(np.float64) * scale_x).astype(np.float32)
-        node.input[2] = _stored(graph, node, where, str(node.input[2]), whole, product, 0)
+        product = scale.astype(np.float64) * scale_x
+        whole = np.rint(bias.astype(np.float64) / product).astype(np.int32)
+        node.input[2] = _stored(graph, node, str(node.input[2]), whole, product.astype(np.float32), 0)
 
 
 def _unit_axis(node: onnx.NodeProto) -> int:
@@ -232,18 +232,21 @@ def _rounded(kernel: Array, scale: NDArray[np.float32], axis: int) -> NDArray[np
 def _stored(
     graph: OnnxGraph,
     node: onnx.NodeProto,
-    where: str,
     name: str,
     whole: NDArray[np.int8] | NDArray[np.int32],
     scale: NDArray[np.float32],
     axis: int,
 ) -> str:
     """Put whole numbers into the file and an operator before their reader that says what they mean."""
-    stem = f"{where}/{name}"  # two readers of one array may have different scales
-    graph.arrays[f"{stem}.int"] = whole
-    graph.arrays[f"{stem}.scale"] = scale
-    graph.arrays[f"{stem}.zero_point"] = np.zeros(scale.shape, dtype=whole.dtype)
-    names = [f"{stem}.{kind}" for kind in ("int", "scale", "zero_point")]
-    made = helper.make_node("DequantizeLinear", names, [f"{stem}.float"], name=f"{stem}/DequantizeLinear", axis=axis)
-    graph.insert_before(node, made)
-    return f"{stem}.float"
+    stored = f"{name}.{whole.dtype}"
+    if not np.array_equal(graph.arrays.setdefault(stored, whole), whole):
+        stored = graph.new_name()  # two readers of one bias may have different scales
+        graph.arrays[stored] = whole
+    factor, zero, back = (graph.new_name() for _ in range(3))
+    graph.arrays[factor] = scale
+    inputs = [stored, factor]
+    if whole.dtype == np.int8:  # without it, ONNX Runtime does not take the layer for one of whole numbers
+        graph.arrays[zero] = np.zeros(scale.shape, dtype=whole.dtype)
+        inputs.append(zero)
+    graph.insert_before(node, helper.make_node("DequantizeLinear", inputs, [back], axis=axis))
+    return back

@@ -32,6 +32,13 @@ class OnnxGraph:
         self.arrays: dict[str, Array] = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
         self.inputs = [item.name for item in graph.input]
         self.outputs = [item.name for item in graph.output]
+        names = {*self.arrays, *(name for node in self.nodes for name in node.output)}
+        self._numbers = max((int(name) for name in names if name.isdecimal()), default=0)
+
+    def new_name(self) -> str:
+        """A name that nothing has: the next number, as short names keep small files small."""
+        self._numbers += 1
+        return str(self._numbers)
 
     def readers(self, tensor: str) -> list[onnx.NodeProto]:
         """The operators that read a tensor, in order."""

@@ -9,6 +9,8 @@ from typing import Any
 from dualml.compress.measured import Measured
 from dualml.compress.quality import Interval
 
+ALIKE = "bit for bit the same whatever its neighbours are"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -23,7 +25,8 @@ class Report:
         layers: What was done to which layer.
         kept_layers: Layers with weights that stayed as they are, with the reason.
         settings: What the compression was asked for.
-        batch_difference: The largest change of a prediction when others join its batch.
+        batch_difference: The largest change of a prediction when others join its batch; ``None``: not measured, as a
+            float model rounds otherwise in batches of another size.
     """
 
     method: str
@@ -34,7 +37,7 @@ class Report:
     layers: Mapping[str, str]
     kept_layers: Mapping[str, str]
     settings: Mapping[str, Any]
-    batch_difference: float
+    batch_difference: float | None = None
 
     @property
     def kept(self) -> bool:
@@ -44,6 +47,19 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """As JSON-able values."""
         return {**asdict(self), "kept": self.kept, "ratio": self.measured.ratio}
+
+    def summary(self) -> dict[str, Any]:
+        """What is kept with the model: all but the latency, which says more of the machine, and the long lists."""
+        measured = self.measured
+        return {
+            "method": self.method,
+            "settings": dict(self.settings),
+            "max_loss": self.max_loss,
+            "layers": dict(self.layers),
+            "size": measured.size,
+            "size_before": measured.size_before,
+            "quality": measured.quality.to_dict(),
+        }
 
     def lines(self) -> list[str]:
         """For people."""
@@ -60,10 +76,9 @@ class Report:
         if measured.latency:
             ratios = ", ".join(f"{value:.2f} at batch {size}" for size, value in measured.latency.items())
             found.append(f"latency    {ratios} (ONNX Runtime, one thread)")
-        alike = "bit for bit the same whatever its neighbours are"
-        if self.batch_difference > 0:
+        if self.batch_difference is not None:
             alike = f"depends on its neighbours by {self.batch_difference:.2g}"
-        found.append(f"a row      {alike}")
+            found.append(f"a row      {alike if self.batch_difference > 0 else ALIKE}")
         found += [f"{name}: {what}" for name, what in self.layers.items()]
         found += [f"{name}: as it was, {why}" for name, why in self.kept_layers.items()]
         return found

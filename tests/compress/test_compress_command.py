@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dualml
-from dualml.artefact import open_artefact
+from dualml.artefact import create, open_artefact
 from dualml.compress import api, compress
 
 
@@ -110,3 +110,92 @@ def test_float64_is_refused(small_config, dualml_command, tmp_path):
     done = dualml_command("compress", tmp_path / "run", "--method", "int8")
     assert done.code == 2
     assert "float64" in done.err
+
+
+@pytest.fixture(scope="session")
+def fewer(dense_run, tmp_path_factory):
+    """Report and folder of the dense run with half its neurons, trained on in the other backend."""
+    path = tmp_path_factory.mktemp("fewer") / "small"
+    return compress(dense_run, "neurons", out=path, epochs=3, backend="tensorflow", max_loss=0.05, rounds=0), path
+
+
+def test_fewer_neurons_are_a_run_that_the_other_commands_take(fewer, dualml_command, tmp_path):
+    report, path = fewer
+    assert report.kept
+    assert report.measured.ratio < 0.5
+    assert dict(report.layers) == {"dense_1": "32 of 64 units", "dense_2": "24 of 48 units"}
+    evaluated = dualml_command("evaluate", path, "--backend", "torch", "--json", "-")
+    assert json.loads(evaluated.out)["accuracy"] == pytest.approx(report.measured.quality.after, abs=0.003)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 17, (5, 64)))
+    assert dualml_command("predict", path, tmp_path / "x.npy", "--out", tmp_path / "p.npy").code == 0
+    assert dualml_command("export", path, "--out", tmp_path / "a", "--against", "none").code == 0
+    assert dualml_command("verify", tmp_path / "a", "--against", "none").code == 0
+    summary = json.loads((path / "summary.json").read_text())
+    assert summary["compression"]["method"] == "neurons"
+    assert summary["test"]["accuracy"] == report.measured.quality.after
+    assert summary["backend"] == "tensorflow"
+
+
+def test_what_was_made_smaller_can_be_made_smaller_again(fewer, tmp_path):
+    report = compress(fewer[1], "int8", out=tmp_path / "a", max_loss=0.1, rounds=0)
+    assert report.kept
+    assert report.measured.size < 0.5 * report.measured.size_before
+    assert open_artefact(tmp_path / "a").manifest.batch_difference == 0
+
+
+@pytest.mark.parametrize("method", ["neurons", "svd"])
+def test_without_epochs_the_weights_are_those_that_stayed(convolution_run, dualml_command, tmp_path, method):
+    out = tmp_path / "run"
+    arguments = ("--method", method, "--keep", 0.7, "--epochs", 0, "--max-loss", 1, "--rounds", 0, "--out", out)
+    done = dualml_command("compress", convolution_run, *arguments)
+    assert done.code == 0, done.err
+    assert dualml_command("evaluate", out).code == 0
+    again = dualml_command("train", out / "config.yaml", "--out", out, "--resume", "--quiet")
+    assert again.code == 0, again.err
+
+
+def test_too_few_neurons_are_refused_and_leave_nothing(dense_run, dualml_command, tmp_path):
+    arguments = ("--method", "neurons", "--keep", 0.03, "--epochs", 0, "--out", tmp_path / "a", "--rounds", 0)
+    done = dualml_command("compress", dense_run, *arguments, "--json", tmp_path / "r.json")
+    assert done.code == 1
+    assert "nothing was written" in done.out
+    assert [item.name for item in tmp_path.iterdir()] == ["r.json"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert not report["kept"]
+    assert report["path"] is None
+
+
+def test_verify_finds_a_compressed_model_that_is_another(int8, dualml_command, tmp_path):
+    _, path = int8
+    assert dualml_command("verify", path, "--against", "none").code == 0
+    artefact = open_artefact(path)
+    worse = {name: -array for name, array in artefact.weights.items()}
+    create((artefact.spec, worse), tmp_path / "a", onnx=artefact.onnx, parity=artefact.manifest.parity,
+           compression=artefact.manifest.compression)  # fmt: skip
+    done = dualml_command("verify", tmp_path / "a", "--against", "none")
+    assert done.code == 2
+    assert "was compressed" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["unstructured"], "neither time nor space"),
+        (["svd", "--keep", "0.5", "--energy", "0.5"], "give one of them"),
+        (["svd", "--energy", "1.5"], "--energy must be above 0 and below 1"),
+        (["neurons", "--keep", "0"], "--keep must be above 0 and below 1"),
+        (["neurons", "--epochs", "-1"], "--epochs must be 0 or more"),
+        (["neurons", "--lr", "nan"], "--lr must be above 0"),
+        (["neurons", "--calibration", "5"], "is for --method int8"),
+        (["int8", "--epochs", "5"], "is for --method neurons, svd"),
+        (["int8", "--calibration", "0"], "--calibration must be at least 1"),
+        (["neurons", "--backend", "tensorflo", "--out", "x"], "tensorflow"),
+    ],
+)
+def test_wrong_settings_are_one_message(dense_run, dualml_command, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    done = dualml_command("compress", dense_run, "--method", *arguments)
+    assert done.code == 2
+    assert words in done.err
+    assert "Traceback" not in done.err
+    assert list(tmp_path.iterdir()) == []

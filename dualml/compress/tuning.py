@@ -9,8 +9,10 @@ from typing import Any
 
 from dualml.api import train
 from dualml.compress.editing import Editor, Smaller
+from dualml.errors import TrainingError
 from dualml.protocol import Array
 from dualml.spec.config import Spec
+from dualml.training.loop import TrainingInterruptedError
 from dualml.training.progress import Observer
 from dualml.training.run_directory import SUMMARY, RunDirectory, StoredRun
 
@@ -59,9 +61,11 @@ def fine_tuned(
     """
     if epochs > 0:
         spec = tuning_spec(small.spec, epochs, lr)
-        return train(
-            spec, backend, out=folder, weights=small.weights, observer=observer, interrupted=interrupted
-        ).weights
+        try:
+            run = train(spec, backend, out=folder, weights=small.weights, observer=observer, interrupted=interrupted)
+        except TrainingInterruptedError:  # what it says of going on does not hold: the folder goes
+            raise TrainingError("interrupted; nothing was written, as the smaller model was not finished") from None
+        return run.weights
     directory = RunDirectory(folder)
     directory.create(small.spec)
     directory.write_metrics([])

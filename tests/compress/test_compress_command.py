@@ -199,3 +199,9 @@ def test_wrong_settings_are_one_message(dense_run, dualml_command, tmp_path, mon
     assert words in done.err
     assert "Traceback" not in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_training_leaves_nothing(dense_run, tmp_path):
+    with pytest.raises(dualml.TrainingError, match="nothing was written"):
+        compress(dense_run, "neurons", out=tmp_path / "a", interrupted=lambda: True, rounds=0)
+    assert list(tmp_path.iterdir()) == []

@@ -150,3 +150,27 @@ def test_a_difference_that_the_batch_does_not_show_forward_is_found_backward(ste
     report = dualml.diff(pairs.torch_side(left), pairs.torch_side(right), pairs.BATCH, pairs.CLASSES, steps=steps)
     assert report.verdict == "different"
     assert report.first_divergence["phase"] == "backward"
+
+
+class Residual(nn.Module):
+    """A block whose activation stands before or behind its sum."""
+
+    def __init__(self, behind):
+        super().__init__()
+        self.first, self.second, self.behind = nn.Linear(12, 12), nn.Linear(12, 12), behind
+
+    def forward(self, x):
+        y = self.second(torch.tanh(self.first(x)))
+        return torch.relu(y + x) if self.behind else torch.relu(y) + x
+
+
+def test_the_order_of_an_activation_and_a_sum_is_named():
+    torch.manual_seed(0)
+    left = Residual(behind=True)
+    right = Residual(behind=False)
+    right.load_state_dict(left.state_dict())
+    report = dualml.diff(left, right, np.random.default_rng(0).normal(size=(9, 12)).astype(np.float32))
+    (finding,) = report.native.findings
+    assert (finding.phase, finding.cause.id, finding.cause.confirmed) == ("forward", "graph.residual_order", True)
+    assert (finding.cause.left, finding.cause.right) == ("add -> relu", "relu -> add")
+    assert finding.cause.fix == {"torch": "apply add -> relu, in this order"}

@@ -13,6 +13,7 @@ from dualml.parity.diff.claims import Claim, forward
 from dualml.parity.diff.ledger import Explanation, view_of
 from dualml.parity.diff.pairs import Matched
 from dualml.parity.diff.run import Run, fits, readable
+from dualml.parity.diff.segments import tried_segment
 from dualml.parity.findings import Hypothesis, SideName, View
 from dualml.parity.judge import LIMIT, judgement
 from dualml.parity.report import Cause
@@ -119,7 +120,8 @@ def explained_forward(
     if rewired is not None and not left_off:
         return replace(rewired, view=view)
     if len(claim.nodes) != 1 or len(matched.own) != 1:
-        return Explanation(unknown(NOTHING_TRIED).cause, view=view)
+        segment = () if left_off else tried_segment(run, matched, claim, values[1], weights[1], training=training)
+        return concluded(segment, view) if segment else replace(unknown(NOTHING_TRIED), view=view)
     meant, said = claim.nodes[0], matched.own[0].nodes[0]
     deviates: SideName = "right"
     arrays, held = values[1], claim.weight_arrays(weights[1])

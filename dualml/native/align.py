@@ -64,14 +64,13 @@ def align(
 
 
 def _tell_sources(sides: tuple[Side, Side], steps: Sequence[Step], inputs: Sequence[tuple[str, str]]) -> None:
-    """Note for each node what stands for its inputs on the left."""
+    """Note for each node and each input what stands for it on the left."""
     left, right = sides
-    known = {other: name for name, other in inputs}
+    left.stands = {name: name for name, _ in inputs} | {node.name: node.name for node in left.order}
+    right.stands = {other: name for name, other in inputs}
     for lefts, rights in steps:
         if lefts and rights:
-            known[right.order[rights[-1]].name] = left.order[lefts[-1]].name
-    left.sources = {node.name: sorted(node.inputs) for node in left.order}
-    right.sources = {node.name: sorted(known.get(name, "") for name in node.inputs) for node in right.order}
+            right.stands[right.order[rights[-1]].name] = left.order[lefts[-1]].name
 
 
 def _best(scores: Scores, left: Graph, right: Graph, given: Sequence[Step]) -> list[Step]:

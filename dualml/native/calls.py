@@ -43,7 +43,7 @@ def spec_layer(call: Call, **names: str) -> Layer:
     if kind is None:
         raise UnreadableError(f"there is no layer {call.kind!r} in a spec")
     try:
-        layer = kind(**{**call.settings, **names})
+        layer = kind.found({**call.settings, **names})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -35,6 +35,9 @@ SPATIAL = frozenset(
 }
 """Kinds that read positions and, behind them or before them, channels."""
 
+NORMALISING = frozenset({"batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"})
+"""Kinds that give back what they take, normalised: behind them axes may lie as they lay before."""
+
 POOLED = frozenset({"global_average_pool", "global_max_pool"})
 """Kinds that with ``batch_axis`` 1 pool the first axis of ``(time, batch, features)``, whatever has the batch."""
 

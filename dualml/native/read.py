@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dualml.errors import ParityError
 from dualml.native.calls import UnreadableError, axis_of, completed, neutral_axis, spec_layer, with_axis
 from dualml.native.canonical import Canonical
-from dualml.native.demands import POOLED, batch_size, demanded, input_axes, trailing
+from dualml.native.demands import NORMALISING, POOLED, batch_size, demanded, input_axes, trailing
+from dualml.native.hidden import Hidden, guessed_order
 from dualml.native.layouts import (
     Axes,
     behind_batch,
@@ -60,19 +61,6 @@ def read(
     return reader.reading(precision)
 
 
-@dataclass(frozen=True)
-class _Hidden:
-    """A value that cannot be one of the graph: a constant, what is made of constants, or one without a batch axis.
-
-    Attributes:
-        calls: What makes it, in order.
-        sources: Values of the graph that it is made of, by key.
-    """
-
-    calls: tuple[Call, ...] = ()
-    sources: tuple[int, ...] = ()
-
-
 class _Reader:
     """Follows the calls of a trace.
 
@@ -93,7 +81,7 @@ class _Reader:
         self.nodes = Nodes(trace, weights, trained)
         self.held: dict[int, Held] = {}
         self.views: dict[tuple[int, Axes], str] = {}
-        self.hidden: dict[int, _Hidden] = {key: _Hidden() for key in trace.constants}
+        self.hidden: dict[int, Hidden] = {key: Hidden() for key in trace.constants}
         self.notes = list(trace.notes)
         self.positions = {call.name: position for position, call in enumerate(trace.calls)}
         self.inputs: dict[str, str] = {}
@@ -187,8 +175,11 @@ class _Reader:
             return
         made = call.outputs[0]
         after = self.order_after(layer, call, axes)
+        before = self.held[call.inputs[0]] if call.inputs else None
         name = self.nodes.add(layer, call.name, sources, Place(made, after, (call,)), call.weights)
         self.held[made] = Held(name, after)
+        if before is not None and before.node != sources[0] and call.kind in NORMALISING:
+            self.turned_back(made, before.axes)
         for key in call.outputs[1:]:
             self.further(call, layer, name, key)
 
@@ -247,7 +238,7 @@ class _Reader:
                 place = Place(key, axes, (call,))
                 self.held[key] = Held(self.nodes.add(part, f"{call.name}_last", [name], place, {}), axes)
                 return
-        self.hide_or_add(call, key, _Hidden((call,), call.inputs), list(node.inputs))
+        self.hide_or_add(call, key, Hidden((call,), call.inputs), list(node.inputs))
 
     # What has no formula
 
@@ -259,18 +250,18 @@ class _Reader:
             if key in self.held:
                 keys[key] = None
                 continue
-            hidden = self.hidden.get(key, _Hidden())
+            hidden = self.hidden.get(key, Hidden())
             calls.update((item.name, item) for item in hidden.calls)
             keys.update(dict.fromkeys(hidden.sources))
         ordered = sorted((*calls.values(), call), key=lambda item: self.positions[item.name])
-        whole = _Hidden(tuple(ordered), tuple(keys))
+        whole = Hidden(tuple(ordered), tuple(keys))
         sources = list(dict.fromkeys(self.held[key].node for key in keys))
         for key in call.outputs:
             self.hide_or_add(call, key, whole, sources)
 
-    def hide_or_add(self, call: Call, key: int, made_by: _Hidden, sources: Sequence[str]) -> None:
+    def hide_or_add(self, call: Call, key: int, made_by: Hidden, sources: Sequence[str]) -> None:
         """One value without a formula: a node, or nothing as long as it has no batch axis."""
-        axes = self.guessed_order(made_by, key)
+        axes = guessed_order(made_by, self.shape(key), self.held, self.examples)
         if axes is None:
             self.hidden[key] = made_by
             return
@@ -284,22 +275,6 @@ class _Reader:
         path = call.name if key == call.outputs[0] else f"{call.name}_output_{call.outputs.index(key) + 1}"
         name = self.nodes.add(layer, path, sources, Place(key, axes, made_by.calls), weights)
         self.held[key] = Held(name, axes)
-
-    def guessed_order(self, made_by: _Hidden, key: int) -> Axes | None:
-        """The order of a value nobody says anything about: that of what it is made of, if it can have it."""
-        shape = self.shape(key)
-        if not made_by.sources or self.examples not in shape:
-            return None
-        first_call = made_by.calls[-1]
-        for source in made_by.sources:
-            axes = self.held[source].axes
-            if len(axes) == len(shape) and shape[axes[0]] == self.examples:
-                if first_call.channels_first is not None:
-                    return behind_batch(len(shape)) if first_call.channels_first else unchanged(len(shape))
-                return axes
-        before = self.held[made_by.sources[0]].axes[0]
-        candidates = [axis for axis, size in enumerate(shape) if size == self.examples]
-        return unchanged(len(shape), before if before in candidates else candidates[0])
 
     # Orders
 
@@ -333,6 +308,15 @@ class _Reader:
             name = self.shaped(key, held, shape, place)
         self.views[key, want] = name
         return name
+
+    def turned_back(self, key: int, want: Axes) -> None:
+        """Give a value its axes in the order in which a layer found them that takes another one.
+
+        So axes are turned right before and right behind the layer that wants it, not somewhere behind what follows.
+        """
+        held = self.held[key]
+        self.views[key, held.axes] = held.node
+        self.held[key] = Held(self.turned(key, want), want)
 
     def shaped(self, key: int, held: Held, shape: tuple[int, ...], place: Place) -> str:
         """Axes of size 1 moved; a reshape that made them is told where to put them."""

@@ -37,6 +37,10 @@ _FAMILIES: Mapping[str, tuple[str, ...]] = {
 _ARITHMETIC = frozenset({OPAQUE, "activation", "add", "subtract", "multiply", "maximum", "minimum", "average"})
 
 
+_AROUND = frozenset({OPAQUE, "permute", "pad"})
+"""What people write around a layer, or in its place, where it does not do what they want."""
+
+
 def family(kind: str) -> str:
     """What kind of thing a kind is; its own for one that has no relatives."""
     for name, beginnings in _FAMILIES.items():
@@ -53,12 +57,12 @@ class Side:
     Attributes:
         order: The nodes, as ``ordering.in_order`` has them.
         prints: Fingerprint of each weight, by the graph's name.
-        sources: For each node what stands for its inputs on the left, sorted; filled in after a first round.
+        stands: What stands for each node and each input on the left; filled in after a first round.
     """
 
     order: list[Node]
     prints: Mapping[str, Fingerprint]
-    sources: dict[str, list[str]] = field(default_factory=dict)
+    stands: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sizes = [sum(math.prod(item.shape) for item in node.weights) for node in self.order]
@@ -94,6 +98,21 @@ class Side:
             self._fitting[end, wanted] = found
         return self._fitting[end, wanted]
 
+    def reads(self, places: Sequence[int]) -> list[str]:
+        """What stands on the left for what nodes read from outside, sorted."""
+        nodes = [self.order[place] for place in places]
+        inside = {node.name for node in nodes}
+        outside = {source for node in nodes for source in node.inputs if source not in inside}
+        return sorted(self.stands.get(source, "") for source in outside)
+
+    def is_module(self, places: Sequence[int]) -> bool:
+        """Whether nodes are all that one part of the model does: ``act1.mul`` and ``act1.clamp``."""
+        owners = {self.order[place].path.rpartition(".")[0] for place in places}
+        owner = min(owners)
+        if len(owners) != 1 or not owner:
+            return False
+        return len(places) == sum(node.path.startswith(f"{owner}.") for node in self.order)
+
     def is_formula(self, places: Sequence[int]) -> bool:
         """Whether nodes compute something from one value that they use twice, with arithmetic alone: ``x s(x)``."""
         nodes = [self.order[place] for place in places]
@@ -128,13 +147,19 @@ class Scores:
 
     def one(self, i: int, j: int) -> float:
         """Of one node against one."""
+        return self._with_sources(self.raw(i, j), [i], [j])
+
+    def raw(self, i: int, j: int) -> float:
+        """The same, whatever they read."""
         if (i, j) not in self._known:
             self._known[i, j] = self._one(i, j)
-        score = self._known[i, j]
-        if score > NEVER and self.left.sources:
-            left, right = self.left.order[i].name, self.right.order[j].name
-            score += 1.5 * (self.left.sources[left] == self.right.sources[right])
-        return score
+        return self._known[i, j]
+
+    def _with_sources(self, score: float, lefts: Sequence[int], rights: Sequence[int]) -> float:
+        """A score with whether both sides read what stands for each other."""
+        if score == NEVER or not self.left.stands:
+            return score
+        return score + 1.5 * (self.left.reads(lefts) == self.right.reads(rights))
 
     def _one(self, i: int, j: int) -> float:
         left, right = self.left.order[i], self.right.order[j]
@@ -171,7 +196,7 @@ class Scores:
         key = lefts[0], lefts[-1], rights[0], rights[-1]
         if key not in self._groups:
             self._groups[key] = self._group(lefts, rights)
-        return self._groups[key]
+        return self._with_sources(self._groups[key], lefts, rights)
 
     def _group(self, lefts: Sequence[int], rights: Sequence[int]) -> float:
         a, b = self.left.order[lefts[-1]], self.right.order[rights[-1]]
@@ -186,17 +211,40 @@ class Scores:
             return 1.5 + 2.0 * weights - size if mixed else NEVER
         side, places = (self.left, lefts) if len(lefts) > 1 else (self.right, rights)
         other, alone = (self.right, rights[-1]) if len(lefts) > 1 else (self.left, lefts[-1])
+        written_out = self._written_out(lefts, rights)
         if single == ["activation"]:
             if side.is_formula(places):
                 return 9.5 - size
+            if written_out > NEVER:
+                return written_out
             if any(side.order[place].shape != a.shape for place in places) and not _sums(other, alone):
                 return NEVER
-        padded = long[:-1] == ["pad"] and long[-1] == single[0]
-        if padded:
-            return 7.0
+        if written_out > NEVER:
+            return written_out
         if single[0] in long and OPAQUE not in long:
             return NEVER
         return 2.0 + 3.0 * weights - size + 0.5 * (OPAQUE in long)
+
+    def _written_out(self, lefts: Sequence[int], rights: Sequence[int]) -> float:
+        """Of one layer against a layer and what somebody wrote around it, or against operations written instead of it.
+
+        As good as the layer alone, and better than leaving what is around it with nothing.
+        """
+        several = len(lefts) > 1
+        side, places = (self.left, lefts) if several else (self.right, rights)
+        other, alone = (self.right, rights[-1]) if several else (self.left, lefts[-1])
+        if other.opaque[alone]:
+            return NEVER
+        alike = {place: self.raw(place, alone) if several else self.raw(alone, place) for place in places}
+        best = max(alike, key=lambda place: alike[place])
+        around = [side.order[place].operation for place in places if place != best]
+        if not _AROUND.issuperset(around):
+            return NEVER
+        ends = {side.order[place].operation for place in (places[0], places[-1])}
+        if "permute" in around and ends != {"permute"}:
+            return NEVER  # axes that are turned and stay so are no part of the layer
+        each = 0.1 if other.sizes[alone] else 0.5  # arithmetic is written instead of what has no weights
+        return alike[best] + each * len(around) + 1.0 * side.is_module(places)
 
     def _equal_sizes(self, lefts: Sequence[int], rights: Sequence[int]) -> bool:
         """Whether both have as many weights, or as many trained ones."""

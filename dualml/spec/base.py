@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Union
+from contextvars import ContextVar
+from typing import Annotated, Any, ClassVar, Self, Union
 
 from pydantic import (
     BaseModel,
@@ -19,6 +20,13 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+_found: ContextVar[bool] = ContextVar("found", default=False)
+
+
+def written() -> bool:
+    """Whether the settings that are being validated were written for a spec, not found in a native model."""
+    return not _found.get()
+
 
 class Settings(BaseModel):
     """A frozen group of settings that accepts no unknown key and converts no type (``"64"`` is not 64)."""
@@ -26,6 +34,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @classmethod
+    def found(cls, values: Mapping[str, Any]) -> Self:
+        """Settings as a native model has them: what would be a slip of somebody who writes a spec is a fact here.
+
+        Raises:
+            ValidationError: No such settings can be.
+        """
+        token = _found.set(True)
+        try:
+            return cls(**values)
+        finally:
+            _found.reset(token)
 
 
 def require_one(settings: Settings, one: str, several: str) -> None:

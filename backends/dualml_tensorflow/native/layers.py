@@ -77,8 +77,6 @@ def _batch_norm(given: Given) -> Meaning | None:
         "offset": layer.center,
         "frozen": not layer.trainable,
     }
-    if layer.momentum < 0.5:
-        return None
     said = {"epsilon": "epsilon", "momentum": "momentum", "scale": "scale", "offset": "center"}
     return Meaning("batch_norm", settings, first, said)
 

@@ -247,7 +247,7 @@ def over_positions(x: Tensor, dim: Any, *, what: str, keepdim: bool, ties: str =
 
 def batch_norm(*, eps: float, momentum: float | None, scale: bool, offset: bool, running: bool) -> Said | None:
     """Batch normalisation that follows a batch's statistics by a fixed momentum."""
-    if momentum is None or momentum > 0.5 or not running:
+    if momentum is None or not running:
         return None
     settings: Settings = {
         "epsilon": float(eps),

@@ -119,10 +119,14 @@ def explained_forward(
     rewired = _rewired(run, matched, claim, values[1], weights[1], training, masks[1])
     if rewired is not None and not left_off:
         return replace(rewired, view=view)
-    if len(claim.nodes) != 1 or len(matched.own) != 1:
-        segment = () if left_off else tried_segment(run, matched, claim, values[1], weights[1], training=training)
-        return concluded(segment, view) if segment else replace(unknown(NOTHING_TRIED), view=view)
-    meant, said = claim.nodes[0], matched.own[0].nodes[0]
+    several = len(claim.nodes) != 1 or len(matched.own) != 1
+    segment = tried_segment(run, matched, claim, values[1], weights[1], training=training) if several else ()
+    if len(claim.nodes) != 1 or any(item.passes and item.cause != hypotheses.UNKNOWN for item in segment):
+        found = concluded(segment, view) if segment and not left_off else unknown(NOTHING_TRIED)
+        if not found.cause.confirmed:
+            found = explained_written_out(run, matched, values, weights, training=training) or found
+        return replace(found, view=view)
+    meant, said = claim.nodes[0], None if several else matched.own[0].nodes[0]
     deviates: SideName = "right"
     arrays, held = values[1], claim.weight_arrays(weights[1])
     sources = [arrays[claim.sources[name]] for name in meant.inputs]
@@ -144,6 +148,54 @@ def explained_forward(
         frameworks=run.frameworks,
     )
     return concluded(tried, view)
+
+
+def explained_written_out(
+    run: Run,
+    matched: Matched,
+    values: tuple[Mapping[str, Array], Mapping[str, Array]],
+    weights: tuple[Arrays, Arrays],
+    *,
+    training: bool,
+) -> Explanation | None:
+    """Why several operations of the left side do not do what the right side's one layer for them does.
+
+    No convention can be flipped in operations that somebody wrote out, but in the layer: it is put to the left side.
+
+    Args:
+        run: The comparison.
+        matched: The pair.
+        values: What both sides recorded.
+        weights: Both sides' weights.
+        training: In which mode.
+
+    Returns:
+        ``None`` if nothing is confirmed.
+    """
+    if matched.turned is None or matched.turned.nodes[0].random_mask is not None:
+        return None
+    # Where the left side does what the layer says, it is the layer that does not.
+    sides: tuple[SideName, ...] = ("left", "right")
+    for place, claim in enumerate((matched.turned, matched.own[0])):
+        arrays, held = values[place], weights[place]
+        if claim.output not in arrays or not fits(claim, arrays, held):
+            return None
+        meant = claim.nodes[0]
+        tried = hypotheses.explain_forward(
+            meant,
+            None,
+            claim.weight_arrays(held),
+            [arrays[claim.sources[name]] for name in meant.inputs],
+            arrays[claim.output],
+            training=training,
+            unit=run.sides[place].unit,
+            deviates=sides[place],
+            frameworks=run.frameworks,
+        )
+        if tried:
+            found = concluded(tried)
+            return found if found.cause.confirmed else None
+    return None
 
 
 def _rewired(

@@ -10,7 +10,7 @@ import numpy as np
 from dualml.errors import DualmlError
 from dualml.native.protocol import OPAQUE, Observation
 from dualml.parity.diff.claims import Claim, Wanted, forward
-from dualml.parity.diff.explain import explained_forward
+from dualml.parity.diff.explain import explained_forward, explained_written_out
 from dualml.parity.diff.explain_opaque import Again, explained_opaque
 from dualml.parity.diff.ledger import Explanation, Gap, bits, gap_of
 from dualml.parity.diff.pairs import Matched
@@ -189,7 +189,10 @@ class _Forward:
                     return replay(side, own, *given, training=self.training, masks=masks, changed=changed)
 
                 again.append((side, own.nodes[0].name, run_again, target))
-        return explained_opaque(matched.name, again)
+        found = explained_opaque(matched.name, again)
+        if found.cause.confirmed:
+            return found
+        return explained_written_out(run, matched, self.values, self.weights, training=self.training) or found
 
     def repeats(self, matched: Matched) -> bool:
         """Whether the left side's calls, run again on the left side's own inputs, give what they gave.

@@ -59,7 +59,9 @@ class _Merging:
     def add(self, check: Check) -> None:
         self.groups.add(self.group(check))
         if check.phase in ("forward", "backward"):
-            self.layers.add(check.node)
+            # What several nodes do together is one thing: a weight's gradient is filed with the node that holds it.
+            pairs = [item.pair for item in self.run.matching.pairs if check.node in (*item.pair.left, item.name)]
+            self.layers.update((check.node,), *(pair.left for pair in pairs))
         if check.tensor == "penalties":
             self.penalised.add(check.node)
 

@@ -26,6 +26,8 @@ class Matched:
         why: That reason.
         same: Whether the right node says that it does what the left one means.
         extra: Whether only one side has it.
+        turned: Where the right side has one layer for several left nodes, or for one without a formula: that layer's
+            claim put to the left side.
     """
 
     pair: Pair
@@ -36,6 +38,7 @@ class Matched:
     why: str = ""
     same: bool = False
     extra: bool = False
+    turned: Claim | None = None
 
     @property
     def whole(self) -> Claim | None:
@@ -144,6 +147,13 @@ class _Roots:
             if root is not None:
                 self.right[pair.right[-1]] = root
 
+    def turned(self) -> _Roots:
+        """The same seen from the right side."""
+        found = _Roots({})
+        found.left, found.right = self.right, self.left
+        found.counterpart = {root: root for root in self.right.values()}
+        return found
+
 
 def _outside(names: tuple[str, ...], graph: Graph) -> list[str]:
     """What nodes read from outside, in order, each once."""
@@ -183,7 +193,21 @@ def _matched(
                 tuple(rights) if any(item not in weights for item in held) else (),
             )
     same = len(lefts) == len(rights) == 1 and _same(lefts[0], rights[0])
-    return Matched(pair, name, left_claims, own, meant, why, same, extra)
+    turned = None
+    written_out = len(lefts) > 1 or any(node.operation == OPAQUE for node in lefts)
+    if written_out and len(rights) == 1 and rights[0].operation != OPAQUE:
+        turned = _turned(pair, left, right, roots, {other: own for own, other in weights.items()})
+    return Matched(pair, name, left_claims, own, meant, why, same, extra, turned)
+
+
+def _turned(pair: Pair, left: Graph, right: Graph, roots: _Roots, weights: dict[str, str]) -> Claim | None:
+    """What the one right node of a pair means, put to the left side; ``None`` where that side lacks something."""
+    node = right.by_name[pair.right[0]]
+    sources, _ = _sources(Pair(pair.right, pair.left, pair.how), right, left, roots.turned())
+    held = [item.name for item in node.weights]
+    if sources is None or any(item not in weights for item in held):
+        return None
+    return Claim((node,), sources, pair.left[-1], {item: weights[item] for item in held})
 
 
 def sources_of(sources: dict[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,12 +177,18 @@ def _candidates(search: Search, recorded: Array, total: _Sum) -> Iterator[Candid
         yield search.candidate("parameters.frozen", "its gradient is 0", "trained", "frozen", trial(lambda: zero))
         yield from _lost_uses(search, total, trial)
         yield from _penalties(search, recorded, total, trial)
+        # Pieces are added up where a weight keeps its gradient, not on the way back through a layer.
+        yield from _accumulated(search, total, trial)
+
+
+def _accumulated(search: Search, total: _Sum, trial: Any) -> Iterator[Candidate]:
+    """Gradients of several pieces summed where their mean is meant, and the other way round."""
     for pieces in PIECES:
         for factor, said, kept in (
             (float(pieces), f"the sum over {pieces} pieces", "mean"),
             (1.0 / pieces, f"divided by {pieces}", "sum"),
         ):
-            make = lambda f=factor: _scaled(total.whole(), f, total.unit)  # noqa: E731
+            make = partial(_scaled, total.whole(), factor, total.unit)
             yield search.candidate("gradients.accumulated", said, kept, said, trial(make))
 
 

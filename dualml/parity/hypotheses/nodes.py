@@ -31,7 +31,7 @@ def changed(settings: Any, **changes: Any) -> Any:
         ValueError: The settings do not go together.
     """
     values = {name: getattr(settings, name) for name in type(settings).model_fields}
-    return type(settings)(**{**values, **changes})
+    return type(settings).found({**values, **changes})
 
 
 def with_settings(node: Node, settings: Any) -> Node:

@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dualml.spec.base import written
 from dualml.spec.initializers import Initializer, Ones, Zeros
 from dualml.spec.layers.base import BufferShape, Layer, ParameterShape, PositiveInt, Shape
 
@@ -200,7 +201,7 @@ class BatchNorm(_Affine):
 
     @model_validator(mode="after")
     def _momentum_of_the_old(self) -> Self:
-        if self.momentum is not None and self.momentum < 0.5:
+        if self.momentum is not None and self.momentum < 0.5 and written():
             raise ValueError(
                 f"momentum must be at least 0.5: it is the weight of the old running value, as in Keras; got "
                 f"{self.momentum:g}. PyTorch's momentum is the weight of the new one: its {self.momentum:g} is "

@@ -148,6 +148,8 @@ def _formula(setting: Setting, axes: tuple[int, ...], *, unbiased: bool = False,
 def channel_axis(setting: Setting, recorded: Array) -> Iterator[Flip]:  # noqa: ARG001
     """Another axis taken for the channels, where it is as long."""
     x = setting.inputs[0]
+    if getattr(setting.node.settings, "axes", 1) != 1:
+        return
     for axis in range(1, x.ndim - 1):
         if x.shape[axis] != x.shape[-1]:
             continue
@@ -165,9 +167,6 @@ _EACH: tuple[Source, ...] = (epsilon, other_moments)
 
 SOURCES: Mapping[str, tuple[Source, ...]] = {
     "batch_norm": (statistics, epsilon, other_moments, channel_axis),
-    "layer_norm": _EACH,
-    "group_norm": (*_EACH, channel_axis),
-    "instance_norm": (*_EACH, channel_axis),
-    "rms_norm": _EACH,
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm", "rms_norm"), (*_EACH, channel_axis)),
 }
 """By operation."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 
 from dualml.parity.hypotheses.conventions.base import Flip, Source
+from dualml.parity.hypotheses.fitting import fitted, written
 from dualml.parity.hypotheses.nodes import Setting, changed
+from dualml.parity.hypotheses.trial import number
 from dualml.protocol import Array
 from dualml.spec.layers import Attention
 
@@ -24,8 +27,8 @@ class _Scaled(Attention):
         return self.factor
 
 
-def scale(setting: Setting, recorded: Array) -> Iterator[Flip]:  # noqa: ARG001 (every source has both)
-    """No scale, that of all heads together, or one that is applied twice."""
+def scale(setting: Setting, recorded: Array) -> Iterator[Flip]:
+    """No scale, that of all heads together, one that is applied twice, or any other, fitted."""
     settings, shapes = setting.node.settings, setting.node.input_shapes
     size = settings.head_size(shapes)
     meant = settings.scale(shapes)
@@ -38,15 +41,18 @@ def scale(setting: Setting, recorded: Array) -> Iterator[Flip]:  # noqa: ARG001 
         "sqrt(size)": math.sqrt(size),
         "float32(1 / sqrt(size))": float(np.float32(meant)),
     }
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+
+    def make(factor: float) -> Setting:
+        return setting.with_(settings=_Scaled(**values, factor=factor))
+
+    found = fitted(lambda factor: make(factor).value(), recorded, [meant, *known.values()], positive=True)
+    near = [] if found is None else written(found, tuple(known.values()))
+    known |= {number(factor): factor for factor in near if factor not in known.values()}
     for said, factor in known.items():
-        if factor == meant:
-            continue
-
-        def make(factor: float = factor) -> Setting:
-            values = {name: getattr(settings, name) for name in type(settings).model_fields}
-            return setting.with_(settings=_Scaled(**values, factor=factor))
-
-        yield Flip("attention.scale", f"products times {said}", "1 / sqrt(size)", said, make)
+        if factor != meant:
+            usual = "1 / sqrt(size)"
+            yield Flip("attention.scale", f"products times {said}", usual, said, partial(make, factor), found)
 
 
 def reading(setting: Setting, recorded: Array) -> Iterator[Flip]:  # noqa: ARG001

@@ -207,6 +207,8 @@ def _rewired(
     if len(read) != len(meant) or sorted(read) == sorted(meant):
         return None
     rest = [name for name in read if name not in meant]
+    if not set(rest) <= set(run.matching.counterpart.values()):
+        return None  # what it reads is something of its own, not what another layer of the left side makes
     own = {name: value if value in read else rest.pop(0) for name, value in claim.sources.items()}
     other = replace(claim, sources=own)
     if not readable(other, values) or not fits(other, values, weights):

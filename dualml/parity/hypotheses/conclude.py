@@ -45,12 +45,19 @@ def conclude(hypotheses: Sequence[Hypothesis], before: str = "") -> Conclusion:
 
 
 def conclusions(hypotheses: Sequence[Hypothesis], before: str = "") -> tuple[Conclusion, ...]:
-    """One for each cause that is needed: several where none explains the difference alone."""
+    """One for each cause that is needed: several where none explains the difference alone.
+
+    Where not all that are needed have a name, the difference is ``unknown``: a part of it is no cause by itself.
+    """
     cause, others = conclude(hypotheses, before)
     found = [(cause, others)]
     first = next((item for item in ranked([h for h in hypotheses if isinstance(h, Tried)]) if item.passes), None)
     if first is None or not first.together:
         return tuple(found)
+    if UNKNOWN in (first.cause, *first.together):
+        needed = [item.said for item in hypotheses if isinstance(item, Tried) and item.passes and item.together]
+        said = f"{before}{' and '.join(dict.fromkeys(needed))} together explain it, but not all have a name"
+        return ((Cause(UNKNOWN, False, None, None, said, dict(first.fix)), ()),)
     for item in hypotheses:
         joint = isinstance(item, Tried) and item.passes and first.cause in item.together
         if joint and item.cause in first.together:

@@ -102,7 +102,13 @@ def upstream(report: Report, finding: Finding) -> str:
     ]
     passing = [check for check in before if check.ok]
     worst = max((check.units for check in passing if check.units is not None and check.limit), default=0.0)
-    return f"{len(passing)} of {len(before)} checks up to this rung agree, worst rho {worst:.2g}"
+    return f"{len(passing)} of {len(before)} checks up to this rung agree, worst rho {agreeing(worst)}"
+
+
+def agreeing(rho: float) -> str:
+    """The rho of what agrees, rounded down: 0.9996 must not read as the limit."""
+    digits = 2 if rho >= 0.1 else 1 - math.floor(math.log10(rho)) if rho > 0 else 0
+    return f"{math.floor(rho * 10**digits) / 10**digits:.2g}"
 
 
 def deviates(report: Report, finding: Finding) -> str:
@@ -173,7 +179,7 @@ def compared(report: Report) -> str:
         for name, item in report.coverage["steps"].items()
     )
     passing = [check.units for check in report.checks if check.ok and check.units is not None and check.limit]
-    worst = f", worst agreeing rho {max(passing):.2g} (limit {LIMIT:g})" if passing else ""
+    worst = f", worst agreeing rho {agreeing(max(passing))} (limit {LIMIT:g})" if passing else ""
     failing = sum(check.ok is False for check in report.checks)
     failed = f", {failed_text(failing)}" if failing else ""
     return f"{report.coverage['compared']} tensors, {report.coverage['checks']} checks ({steps}){worst}{failed}"

@@ -60,18 +60,7 @@ def test_equal_once_the_defaults_are(family):
     assert report.verdict == "equal", report.reasons
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        pytest.param(
-            family,
-            marks=[pytest.mark.xfail(reason="an optimizer's memory before its first update is not compared yet")]
-            if family == "gru"
-            else [],
-        )
-        for family in sorted(DIFFERENT_DEFAULTS)
-    ],
-)
+@pytest.mark.parametrize("family", sorted(DIFFERENT_DEFAULTS))
 def test_every_default_that_differs_is_named(family):
     report = compared(family, "training")
     assert report.verdict == "different"

@@ -242,7 +242,7 @@ def _():
 @case("gradients.accumulated", "in the gradient")
 def _():
     recorded, use, _ = dense_slope(factor=4.0)
-    return explain_backward(recorded, [use], unit=UNIT)
+    return explain_backward(recorded, [use], unit=UNIT, everywhere=lambda factor: factor == 4.0)
 
 
 @case("parameters.frozen", "no gradient")

@@ -65,6 +65,103 @@ def test_a_rate_inside_the_momentum_is_silent_as_long_as_it_stays(sides):
     assert any("optimizer.lr_inside_momentum" in note for note in report.coverage["notes"])
 
 
+class NeverZeroed(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]:
+            total = self.state[parameter].setdefault("total", torch.zeros_like(parameter))
+            parameter.grad.copy_(total.add_(parameter.grad))
+        super().step(closure)
+
+
+class HalfOfTheFirst(nn.Linear):
+    def forward(self, x):
+        y = super().forward(x)
+        return 0.5 * y + 0.5 * y.detach()
+
+
+def test_gradients_that_are_never_zeroed_are_named(sides):
+    right = pairs.torch_mlp()
+    wrong = dualml.Trainable(right, nn.CrossEntropyLoss(), NeverZeroed(right.parameters(), lr=0.1))
+    report = dualml.diff(pairs.torch_side(sides[0]), wrong, pairs.BATCH, pairs.CLASSES)
+    assert pairs.causes(report) == ["gradients.accumulated"]
+    assert (report.first_divergence["step"], report.first_divergence["phase"]) == (2, "update")
+
+
+@pytest.mark.parametrize("left_first", [True, False])
+def test_an_update_for_every_other_gradient_is_not_a_frozen_model(sides, left_first):
+    right = pairs.keras_side(sides[1], optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+    both = [pairs.torch_side(sides[0]), right]
+    report = dualml.diff(*(both if left_first else both[::-1]), pairs.BATCH.astype("float32"), pairs.CLASSES)
+    assert pairs.causes(report) == ["gradients.accumulated"]
+
+
+def test_gathering_gradients_on_both_sides_is_no_difference():
+    both = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        optimizer = keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=2)
+        both.append(pairs.keras_side(pairs.keras_mlp(), optimizer=optimizer))
+    report = dualml.diff(*both, pairs.BATCH.astype("float32"), pairs.CLASSES)
+    assert (report.verdict, pairs.causes(report)) == ("equal", [])
+
+
+def test_half_the_gradient_of_one_layer_is_no_mean_over_pieces(sides):
+    right = pairs.torch_mlp()
+    halved = HalfOfTheFirst(6, 5)
+    halved.load_state_dict(right[0].state_dict())
+    right[0] = halved
+    report = dualml.diff(pairs.torch_side(sides[0]), pairs.torch_side(right), pairs.BATCH, pairs.CLASSES)
+    assert set(pairs.causes(report)) == {"unknown"}
+
+
+def test_another_optimizer_with_a_rate_of_its_own_is_one_difference(sides):
+    right = pairs.keras_side(sides[1], optimizer=keras.optimizers.Adam(0.01))
+    report = dualml.diff(pairs.torch_side(sides[0]), right, pairs.BATCH.astype("float32"), pairs.CLASSES)
+    assert pairs.causes(report) == ["optimizer.kind"]
+
+
+def test_nadam_for_adam_is_named_in_keras():
+    both = []
+    for kind in (keras.optimizers.Adam, keras.optimizers.Nadam):
+        keras.utils.set_random_seed(0)
+        both.append(pairs.keras_side(pairs.keras_mlp(), optimizer=kind(0.01)))
+    report = dualml.diff(*both, pairs.BATCH.astype("float32"), pairs.CLASSES)
+    assert pairs.causes(report) == ["optimizer.kind"]
+
+
+def test_memory_before_the_first_update_is_compared(sides):
+    models = sides[0], pairs.torch_mlp()
+    both = [
+        dualml.Trainable(
+            model, nn.CrossEntropyLoss(), torch.optim.Adagrad(model.parameters(), 0.1, initial_accumulator_value=start)
+        )
+        for model, start in zip(models, (0.0, 0.1), strict=True)
+    ]
+    report = dualml.diff(*both, pairs.BATCH, pairs.CLASSES)
+    assert pairs.causes(report) == ["optimizer.initial_accumulator"]
+    assert (report.first_divergence["step"], report.first_divergence["phase"]) == (0, "state")
+    assert (report.cause.left, report.cause.right) == (0.0, 0.1)
+
+
+def test_ids_of_another_vocabulary_are_an_input_of_their_own():
+    ids = np.random.default_rng(0).integers(0, 9, (8, 5))
+    both = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        both.append(nn.Sequential(nn.Embedding(12, 4), nn.Flatten(), nn.Linear(20, 3)))
+    report = dualml.diff(*both, left_inputs=ids, right_inputs=(ids + 1) % 12)
+    assert pairs.causes(report)[0] == "input.preprocessing"
+
+
+def test_settings_left_to_defaults_are_said(sides):
+    report = dualml.diff(pairs.torch_side(sides[0], lr=0.1), pairs.keras_side(sides[1]), pairs.BATCH, pairs.CLASSES)
+    unsaid = {name: told for name, _, _, told in report.native.configurations}
+    assert unsaid["optimizer.momentum"] == "left and right"
+    assert unsaid["loss.label_smoothing"] == "left"
+    assert unsaid["optimizer.lr"] == ""
+
+
 def test_the_sum_in_place_of_the_mean_is_named(sides):
     left, _ = sides
     report = dualml.diff(

@@ -93,6 +93,19 @@ def exactly(precision: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def exact_numbers() -> Iterator[None]:
+    """Within it, Python's numbers become float64 as they are; Keras casts them from float32, as Nadam's 0.96."""
+    original = keras.src.ops.cast
+
+    def cast(x: Any, dtype: Any) -> Any:
+        wide = isinstance(x, float) and keras.backend.standardize_dtype(dtype) == "float64"
+        return tf.constant(x, tf.float64) if wide else original(x, dtype)
+
+    with replacing([(keras.src.ops, "cast", cast)]):
+        yield
+
+
 _WITHOUT_KERNEL = ("conv", "depthwise_conv", "separable_conv", "conv_transpose", "max_pool", "average_pool")
 """Functions that on a CPU have no float64 kernel for channels behind the batch, or for pools of three axes."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -17,7 +17,7 @@ from dualml.protocol import Array, Arrays, State
 from dualml_tensorflow.formulas.base import floatx
 from dualml_tensorflow.native import calling, losses, optimizers
 from dualml_tensorflow.native.copies import copied
-from dualml_tensorflow.native.exact import exactly
+from dualml_tensorflow.native.exact import exact_numbers, exactly
 from dualml_tensorflow.native.penalties import penalised
 from dualml_tensorflow.native.running import run
 from dualml_tensorflow.native.structure import Structure
@@ -275,7 +275,8 @@ class TensorflowModel:
                 "an update needs an optimizer, but there is none; give one: dualml.Trainable(model, loss, optimizer)"
             )
         weights = self._structure.weights
-        with self._scope(), optimizers.rate(self._optimizer, lr):
+        exact = self._exact and self._precision == "float64"
+        with self._scope(), optimizers.rate(self._optimizer, lr), exact_numbers() if exact else nullcontext():
             self._optimizer.apply_gradients(
                 [(gradient, weights[name].variable) for name, gradient in gradients.items() if gradient is not None]
             )

@@ -16,7 +16,7 @@ from dualml.parity.diff.explain_training import explained_buffers, explained_gra
 from dualml.parity.diff.forms import Seen, judge_slopes, part_of_them
 from dualml.parity.diff.objectives import Stated
 from dualml.parity.diff.run import Run, fits, readable
-from dualml.parity.judge import LIMIT
+from dualml.parity.judge import LIMIT, judgement
 from dualml.parity.records import Key, difference
 from dualml.protocol import Array, Masks
 from dualml.reference.regularizers import penalty_gradient_bounds, penalty_gradients
@@ -66,6 +66,7 @@ class _Backward:
         self.gradients = run.left.gradients(observed[0]), run.right.gradients(observed[1])
         self.weights = run.left.weights(), run.right.weights()
         self.masks = masks[0], run.meant_masks((dict(masks[0]), dict(masks[1])))
+        self.of_weights: list[tuple[Array, Wanted]] = []
 
     def judge(self) -> None:
         pairs = [item for item in self.run.matching.pairs if item.name not in self.run.objectives.heads]
@@ -249,6 +250,7 @@ class _Backward:
                 else joined(found.parameters.get(own, []), array.shape, side.unit)
                 for own, found, array, side in ((name, left, one, run.left), (other, right, two, run.right))
             ]
+            self.of_weights += [(two, wanted[1])] if wanted[1] is not None else []
             self.judge_array(key, name, one, two, wanted[0], wanted[1])
         self.judge_lacking(lacking, trained)
 
@@ -298,8 +300,28 @@ class _Backward:
             ledger.explanations[self.step, key] = partial(explained_loss, run, both, left_off=left_off)
         elif check.ok is False and run.decides:
             ledger.explanations[self.step, key] = partial(
-                explained_gradient, run, name, self.slopes[1], self.values[1], self.weights[1], self.masks[1], two
+                explained_gradient,
+                run,
+                name,
+                self.slopes[1],
+                self.values[1],
+                self.weights[1],
+                self.masks[1],
+                two,
+                self.everywhere,
             )
+
+    def everywhere(self, factor: float) -> bool:
+        """Whether all gradients of the right side's weights are what is meant times a number."""
+        unit = self.run.right.unit
+        return all(
+            wanted.bound is None
+            or judgement(
+                two, factor * wanted.value, abs(factor) * (wanted.bound + 2.0 * unit * np.abs(wanted.value))
+            ).rho
+            <= LIMIT
+            for two, wanted in self.of_weights
+        )
 
     def loss_seen(self, side: int) -> LossSeen:
         """A side's loss, of which the gradient is the question."""

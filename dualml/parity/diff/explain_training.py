@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +80,7 @@ def explained_gradient(
     weights: Arrays,
     masks: Masks,
     recorded: Array,
+    everywhere: Callable[[float], bool],
 ) -> Explanation:
     """Why a gradient of the right side is not what the left side means.
 
@@ -91,6 +92,7 @@ def explained_gradient(
         weights: Its weights.
         masks: What it used, by the names of the left graph's nodes.
         recorded: The gradient.
+        everywhere: Whether all gradients of weights in this pass are what is meant times a number.
     """
     of_value = name not in run.matching.weights
     target = run.matching.counterpart.get(name) if of_value else run.matching.weights.get(name)
@@ -119,7 +121,12 @@ def explained_gradient(
     if tied is not None:
         return tied
     tried = hypotheses.explain_backward(
-        recorded, uses, unit=run.right.unit, penalised=penalised, frameworks=run.frameworks
+        recorded,
+        uses,
+        unit=run.right.unit,
+        penalised=penalised,
+        everywhere=None if of_value else everywhere,
+        frameworks=run.frameworks,
     )
     return concluded(tried)
 
@@ -212,22 +219,41 @@ def explained_buffers(
     return concluded(tried)
 
 
-def explained_update(run: Run, cases: Sequence[UpdateCase], slot: str = "") -> Explanation:
+def explained_update(run: Run, cases: Sequence[UpdateCase], every: Sequence[UpdateCase] = ()) -> Explanation:
     """Why the right side's optimizer does not do what the left side means.
 
     Args:
         run: The comparison.
         cases: Its updates so far, in order.
-        slot: The array of its memory that is off, if it is one.
+        every: All of them.
     """
-    if not cases:
-        return unknown(f"what the optimizer remembers as {slot} starts from another number")
     last = cases[-1]
     steps = [
         hypotheses.UpdateStep(
             case.step + 1, case.before, case.gradients, case.after, case.rates[0], case.rates[1], case.state
         )
-        for case in cases
+        for case in (*cases, *every[len(cases) :])
     ]
-    tried = hypotheses.explain_update(last.meant, last.said, steps, unit=run.right.unit, frameworks=run.frameworks)
+    tried = hypotheses.explain_update(
+        last.meant,
+        last.said,
+        steps[: len(cases)],
+        unit=run.right.unit,
+        later=steps[len(cases) :],
+        frameworks=run.frameworks,
+    )
     return concluded(tried)
+
+
+def explained_start(run: Run, slot: str, arrays: tuple[Array, Array]) -> Explanation:
+    """Why an optimizer's memory starts from other numbers.
+
+    Args:
+        run: The comparison.
+        slot: The memory.
+        arrays: What it holds before the first update, on either side.
+    """
+    reads = run.left.model.optimizer, run.right.model.optimizer
+    if reads[0] is None or reads[1] is None:
+        return unknown(f"what the optimizer remembers as {slot} starts from another number")
+    return concluded(hypotheses.explain_memory(reads[0], reads[1], slot, arrays, frameworks=run.frameworks))

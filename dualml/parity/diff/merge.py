@@ -51,7 +51,7 @@ class _Merging:
         if check.phase == "buffers":
             return f"buffers {check.node}"
         if check.phase in ("update", "state"):
-            return "update"
+            return "update" if check.step else "start"
         if check.phase == "backward" and check.limit == 0.0:
             return "frozen"
         return "penalties" if check.tensor == "penalties" else check.phase
@@ -93,7 +93,7 @@ def failures(ledger: Ledger) -> list[Check]:
 
 def same_cause(one: Finding, two: Finding) -> bool:
     """Whether two findings are one fault: seen on two rungs of a layer, or layers that stand in another order."""
-    if one.cause.id == two.cause.id == "graph.residual_order":
+    if one.cause.id == two.cause.id and one.cause.id in ("graph.residual_order", "gradients.accumulated"):
         return True
     return one.node == two.node and one.cause.confirmed and one.cause.id == two.cause.id
 
@@ -107,7 +107,8 @@ def position(check: Check, run: Run) -> tuple[int, int, int, int, int]:
     place = order.get(check.node, -1)
     backwards = check.phase == "backward"
     step = 1 if check.phase in ("update", "state") else check.step
-    phase = PHASES.index(check.phase)
+    starts = check.phase == "state" and check.step == 0  # memory before the first update stands before it
+    phase = PHASES.index("update" if starts else check.phase)
     mode = 1 if check.tensor == "training" else 0
     later = check.step if check.phase in ("update", "state") else 0
     return step, phase, later, -place if backwards else place, mode + (0 if check.precision == "float64" else 2)

@@ -13,7 +13,7 @@ from dualml import randomness, reference
 from dualml.errors import DualmlError
 from dualml.native.protocol import ReadOptimizer
 from dualml.parity.diff.claims import Wanted
-from dualml.parity.diff.explain_training import UpdateCase, explained_update
+from dualml.parity.diff.explain_training import UpdateCase, explained_start, explained_update
 from dualml.parity.diff.run import Run
 from dualml.parity.diff.side import SEED, Side
 from dualml.parity.judge import LIMIT
@@ -139,6 +139,8 @@ class _Updates:
         self.same = same_optimizer(left.read, right.read)
         self.meant: tuple[dict[str, Array], State] | None = None
         self.cases: list[UpdateCase] = []
+        self.given: list[Arrays] = []
+        self.other_starts: set[str] = set()
 
     def judge(self, recorded: Arrays) -> None:
         run = self.run
@@ -206,15 +208,18 @@ class _Updates:
                 if gap == 0.0 and not self.same:
                     continue
                 check = run.ledger.bits_equal(0, key, run.precision, gap, gap == 0.0)
+                if check.ok is False:
+                    self.other_starts.add(slot)
                 if check.ok is False and run.decides:
-                    run.ledger.explanations[0, key] = partial(explained_update, run, (), slot=slot)
+                    run.ledger.explanations[0, key] = partial(explained_start, run, slot, (array, other))
 
     def judge_step(self, step: int, gradients: Arrays, lr: float | None) -> None:
         run = self.run
         gradients = {name: cut(array, self.left.rows[name]) for name, array in gradients.items()}
-        own = self.wanted(self.left, self.left.read, step, gradients, lr)
-        meant = self.meant_of(step, gradients, lr)
-        said = self.wanted(self.right, self.right.read, step, gradients, lr)
+        self.given.append(gradients)
+        own = self.wanted(self.left, self.left.read, step, lr)
+        meant = self.meant_of(step, lr)
+        said = self.wanted(self.right, self.right.read, step, lr)
         after = self.left.after, self.right.after
         self.cases.append(self.case(step, gradients, lr))
         cases = tuple(self.cases)
@@ -237,7 +242,7 @@ class _Updates:
                 run.ledger.at_changed_rate.add((step + 1, key))
             if run.decides and (check.ok is False or target.bound is None):
                 cases[-1].follows_own = rho_said is not None and rho_said <= LIMIT
-                run.ledger.explanations[step + 1, key] = partial(explained_update, run, cases)
+                run.ledger.explanations[step + 1, key] = partial(explained_update, run, cases, self.cases)
         if self.same:
             self.judge_slots(step, own[1], said[1])
 
@@ -254,14 +259,34 @@ class _Updates:
             self.right.after,
         )
 
+    def gathered(self, read: ReadOptimizer) -> Arrays | None:
+        """What an optimizer applies in the last update: its gradients, or the mean of several; ``None``: nothing yet.
+
+        Added up in the working precision and in order, as whoever gathers gradients does.
+        """
+        count = read.gathered
+        if len(self.given) % count:
+            return None
+        if count == 1:
+            return self.given[-1]
+        first, *others = self.given[-count:]
+        return {name: sum((item[name] for item in others), start=array) / count for name, array in first.items()}
+
     def wanted(
-        self, half: _Half, read: ReadOptimizer, step: int, gradients: Arrays, lr: float | None
+        self, half: _Half, read: ReadOptimizer, step: int, lr: float | None
     ) -> tuple[dict[str, Wanted], dict[str, dict[str, Wanted]]]:
         """What a side's own claim says of weights and memory after an update, from what it had before."""
         if read.optimizer is None or half.state is None:
             return {}, {}
         before, state = half.before, half.state
         unit = self.run.left.unit
+        gradients = self.gathered(read)
+        if gradients is None:
+            still = np.zeros(())
+            kept = {
+                slot: {name: Wanted(array, still) for name, array in held.items()} for slot, held in state.slots.items()
+            }
+            return {name: Wanted(array, still) for name, array in before.items()}, kept
         try:
             arguments = (read.optimizer, read.clip, before, gradients, state, half.rate(step, lr))
             moved, after = reference.apply(*arguments)
@@ -274,15 +299,16 @@ class _Updates:
         }
         return {name: Wanted(array, bounds[name]) for name, array in moved.items()}, slots
 
-    def meant_of(self, step: int, gradients: Arrays, lr: float | None) -> dict[str, Wanted]:
+    def meant_of(self, step: int, lr: float | None) -> dict[str, Wanted]:
         """What the left side's optimizer means the right side's weights to become.
 
         Where both say the same, from the right side's own memory, with a bound. Else the left side's formula goes its
         own way from the common start, because memories of two formulas hold different things; precision scaling then
-        tells a difference from rounding.
+        tells a difference from rounding. Memory that starts from another number is a difference of its own, after
+        which the right side's start counts as meant.
         """
         if self.same:
-            found, _ = self.wanted(self.right, self.left.read, step, gradients, lr)
+            found, _ = self.wanted(self.right, self.left.read, step, lr)
             if found:
                 return found
         optimizer = self.left.read.optimizer
@@ -290,10 +316,16 @@ class _Updates:
             return {}
         if self.meant is None:
             start = self.right.before  # equal to the left side's, but where two biases are one there
-            self.meant = start, reference.initial_state(optimizer, start)
+            state = reference.initial_state(optimizer, start)
+            own = self.right.state.slots if self.right.state is not None else {}
+            slots = {**state.slots, **{slot: own[slot] for slot in self.other_starts if slot in own}}
+            self.meant = start, State(state.step, slots)
         weights, state = self.meant
-        rate = self.left.rate(step, lr)
-        self.meant = reference.apply(optimizer, self.left.read.clip, weights, gradients, state, rate)
+        rate, gradients = self.left.rate(step, lr), self.gathered(self.left.read)
+        if gradients is None:
+            self.meant = weights, State(state.step + 1, state.slots)
+        else:
+            self.meant = reference.apply(optimizer, self.left.read.clip, weights, gradients, state, rate)
         return {name: Wanted(array, None) for name, array in self.meant[0].items()}
 
     def judge_slots(self, step: int, left: dict[str, dict[str, Wanted]], right: dict[str, dict[str, Wanted]]) -> None:
@@ -313,7 +345,7 @@ class _Updates:
                 check = run.ledger.judged(step + 1, key, run.precision, difference(one, two), *rho)
                 if check.ok is False and run.decides:
                     run.ledger.explanations[step + 1, key] = partial(
-                        explained_update, run, tuple(self.cases), slot=slot
+                        explained_update, run, tuple(self.cases), self.cases
                     )
 
 
@@ -328,4 +360,5 @@ def same_optimizer(left: ReadOptimizer, right: ReadOptimizer) -> bool:
         and left.clip == right.clip
         and left.lr == right.lr
         and left.schedule == right.schedule
+        and left.gathered == right.gathered
     )

@@ -15,6 +15,7 @@ from dualml.parity.hypotheses.inputs import explain_inputs
 from dualml.parity.hypotheses.loss_forms import LossForm
 from dualml.parity.hypotheses.losses import LossCase, explain_loss, identified
 from dualml.parity.hypotheses.meanings import MEANINGS, UNKNOWN
+from dualml.parity.hypotheses.memory import explain_memory
 from dualml.parity.hypotheses.penalties import explain_penalties
 from dualml.parity.hypotheses.structure import explain_segment
 from dualml.parity.hypotheses.trial import Tried
@@ -38,6 +39,7 @@ __all__ = [
     "explain_forward",
     "explain_inputs",
     "explain_loss",
+    "explain_memory",
     "explain_penalties",
     "explain_segment",
     "explain_tying",

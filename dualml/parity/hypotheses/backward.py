@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from dualml.parity.hypotheses.fixes import Frameworks
 from dualml.parity.hypotheses.nodes import by_role, changed, known_operation, with_settings
 from dualml.parity.hypotheses.sides import Search
 from dualml.parity.hypotheses.trial import Candidate, Evaluation, Tried, number, rho
+from dualml.parity.judge import LIMIT
 from dualml.protocol import Array, Arrays
 from dualml.reference import backward_bound, node_backward
 from dualml.reference.regularizers import penalty_gradient_bounds, penalty_gradients
@@ -99,6 +100,7 @@ def explain_backward(
     unit: float,
     penalised: Penalised | None = None,
     trained: tuple[bool, bool] = (True, True),
+    everywhere: Callable[[float], bool] | None = None,
     deviates: SideName = "right",
     frameworks: Frameworks = ("torch", "tensorflow"),
 ) -> tuple[Tried, ...]:
@@ -110,6 +112,8 @@ def explain_backward(
         unit: Unit roundoff of the precision.
         penalised: Penalties on it, if it is a weight.
         trained: Whether each side, left and right, trains it.
+        everywhere: Whether all gradients of the weights are what is meant times a number; ``None``: not known, so that
+            gradients of pieces are no explanation.
         deviates: Which side it is.
         frameworks: Of left and right.
     """
@@ -122,7 +126,7 @@ def explain_backward(
         return search.tried([frozen], float("inf"))
     sum_of = _Sum([item for item in uses if known_operation(item.meant)], penalised, unit)
     before = rho(recorded, sum_of.whole(), unit)
-    return search.tried(_candidates(search, recorded, sum_of), before)
+    return search.tried(_candidates(search, recorded, sum_of, everywhere), before)
 
 
 class _Sum:
@@ -165,7 +169,9 @@ def _scaled(evaluation: Evaluation, factor: float, unit: float) -> Evaluation:
     return value * factor, (bound + 2.0 * unit * np.abs(value)) * abs(factor)
 
 
-def _candidates(search: Search, recorded: Array, total: _Sum) -> Iterator[Candidate]:
+def _candidates(
+    search: Search, recorded: Array, total: _Sum, everywhere: Callable[[float], bool] | None
+) -> Iterator[Candidate]:
     def trial(make: Any) -> Any:
         return lambda: rho(recorded, make(), total.unit)
 
@@ -177,19 +183,28 @@ def _candidates(search: Search, recorded: Array, total: _Sum) -> Iterator[Candid
         yield search.candidate("parameters.frozen", "its gradient is 0", "trained", "frozen", trial(lambda: zero))
         yield from _lost_uses(search, total, trial)
         yield from _penalties(search, recorded, total, trial)
-        # Pieces are added up where a weight keeps its gradient, not on the way back through a layer.
-        yield from _accumulated(search, total, trial)
+        if everywhere is not None:
+            yield from _accumulated(search, recorded, total, everywhere)
 
 
-def _accumulated(search: Search, total: _Sum, trial: Any) -> Iterator[Candidate]:
-    """Gradients of several pieces summed where their mean is meant, and the other way round."""
+def _accumulated(
+    search: Search, recorded: Array, total: _Sum, everywhere: Callable[[float], bool]
+) -> Iterator[Candidate]:
+    """Gradients of several pieces summed where their mean is meant, and the other way round: of the whole model.
+
+    Pieces are added up where weights keep their gradients, not on the way back through a layer.
+    """
+
+    def alike(factor: float) -> float:
+        found = rho(recorded, _scaled(total.whole(), factor, total.unit), total.unit)
+        return found if found > LIMIT or everywhere(factor) else float("inf")
+
     for pieces in PIECES:
         for factor, said, kept in (
             (float(pieces), f"the sum over {pieces} pieces", "mean"),
             (1.0 / pieces, f"divided by {pieces}", "sum"),
         ):
-            make = partial(_scaled, total.whole(), factor, total.unit)
-            yield search.candidate("gradients.accumulated", said, kept, said, trial(make))
+            yield search.candidate("gradients.accumulated", said, kept, said, partial(alike, factor))
 
 
 def _settings(search: Search, place: int, use: Use, total: _Sum, trial: Any) -> Iterator[Candidate]:

@@ -28,6 +28,9 @@ AFFINE = {
 }
 """Known scalings: factor and offset."""
 
+FEWEST_REPEATED = 4
+"""Ids that must be met again: what is met once is always one to one."""
+
 ROUNDINGS = 32.0
 """Roundings of a preprocessing, relative to the sizes of its terms: scaling, mean and deviation take a few."""
 
@@ -57,6 +60,7 @@ def explain_inputs(
         [
             *_rows(search, one, two, unit),
             *_axes(search, one, two, unit),
+            *_renumbered(search, left, right, one, two),
             *_known(search, one, two, unit),
             *_standardised(search, one, two, unit),
         ],
@@ -133,6 +137,22 @@ def _axes(search: Search, one: Float, two: Float, unit: float) -> Iterator[Candi
             yield search.candidate(
                 cause, f"reshaped as if the axes were {list(order)}", "as given", list(order), reshaped
             )
+
+
+def _renumbered(search: Search, left: Array, right: Array, one: Float, two: Float) -> Iterator[Candidate]:
+    """Ids of another vocabulary: every id of one side is always the same other id on the other side."""
+    if one.shape != two.shape or not all(np.issubdtype(np.asarray(item).dtype, np.integer) for item in (left, right)):
+        return
+    pairs = np.unique(np.stack([one.ravel(), two.ravel()]), axis=1)
+    count = pairs.shape[1]
+
+    def one_to_one() -> float:
+        apart = all(len(np.unique(side)) == count for side in pairs)
+        return 0.0 if apart and one.size - count >= FEWEST_REPEATED else math.inf
+
+    steps = np.unique(pairs[1] - pairs[0])
+    said = f"every id plus {number(float(steps[0]))}" if len(steps) == 1 else "ids numbered in another way, one to one"
+    yield search.candidate("input.preprocessing", said, "as given", said, one_to_one)
 
 
 def _known(search: Search, one: Float, two: Float, unit: float) -> Iterator[Candidate]:

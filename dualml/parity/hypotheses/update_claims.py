@@ -86,8 +86,21 @@ def differences(meant: ReadOptimizer, said: ReadOptimizer | None, steps: Sequenc
     """Everything in which the claims differ, one at a time."""
     if said is None or said.optimizer is None or meant.optimizer is None:
         return
-    yield from _rates(meant, said, steps)
-    yield from _settings(meant.optimizer, said.optimizer)
+    rates = list(_rates(meant, said, steps))
+    settings = list(_settings(meant.optimizer, said.optimizer))
+    if settings and settings[0].setting == "kind" and rates and rates[0].cause == "optimizer.lr":
+        settings[0] = _with_rates(settings[0], rates.pop(0))
+    yield from rates
+    yield from settings
+    if meant.gathered != said.gathered:
+        yield Changed(
+            "gradients.accumulated",
+            "gathered",
+            meant.gathered,
+            said.gathered,
+            change=lambda rule: replace(rule, gathered=said.gathered),
+            said=f"an update for every {said.gathered} gradients, with their mean, instead of every {meant.gathered}",
+        )
     yield from _clipping(meant.clip, said.clip)
     missing = frozenset(meant.parameters) - frozenset(said.parameters)
     known = frozenset(name for step in steps for name in step.parameters)
@@ -101,6 +114,12 @@ def differences(meant: ReadOptimizer, said: ReadOptimizer | None, steps: Sequenc
             change=lambda rule: replace(rule, frozen=rule.frozen | missing),
             said=f"{listed} not given to the optimizer",
         )
+
+
+def _with_rates(kind: Changed, rate: Changed) -> Changed:
+    """Another optimizer with a rate of its own is one difference: rates of two formulas do not compare."""
+    said = f"{kind.instead} with lr {number(rate.instead)} instead of {kind.meant} with lr {number(rate.meant)}"
+    return replace(kind, change=lambda rule: rate.change(kind.change(rule)), said=said)
 
 
 def _rates(meant: ReadOptimizer, said: ReadOptimizer, steps: Sequence[UpdateStep]) -> Iterator[Changed]:

@@ -37,18 +37,29 @@ class Convention:
     rule: Rule
     fitted: float | None = None
     setting: str = ""
+    throughout: bool = False
+    """Whether it must explain all later updates as well, because one alone looks like something else."""
 
 
-def conventions(base: Rule, steps: Sequence[UpdateStep], unit: float) -> Iterator[Convention]:
-    """Every known one, the more likely ones first."""
+def conventions(
+    base: Rule, steps: Sequence[UpdateStep], unit: float, later: Sequence[UpdateStep] = ()
+) -> Iterator[Convention]:
+    """Every known one, the more likely ones first.
+
+    Args:
+        base: What is meant.
+        steps: The updates to explain.
+        unit: Unit roundoff.
+        later: Those that follow.
+    """
     settings: Any = base.optimizer
     yield from _precision(base, unit)
     yield from _toggles(base, settings)
     yield from _numbers(base, settings, steps)
     yield from _decay(base, settings, steps)
     yield from _clipping(base)
-    yield from _accumulated(base)
-    yield from _frozen(base, steps)
+    yield from _accumulated(base, len(steps) + len(later))
+    yield from _frozen(base, [*steps, *later])
     yield from _kinds(base, settings, steps)
 
 
@@ -288,8 +299,14 @@ def _clipped(base: Rule, clip: Any) -> Convention:
     return Convention(cause, said, number(meant), number(clip), replace(base, clip=clip))
 
 
-def _accumulated(base: Rule) -> Iterator[Convention]:
-    """Gradients of pieces added up, or divided once more."""
+def _accumulated(base: Rule, count: int) -> Iterator[Convention]:
+    """Gradients of pieces added up, or divided once more; never set to 0; or gathered over several updates."""
+    said = "gradients are never set to 0: each update has the sum of all so far"
+    yield Convention("gradients.accumulated", said, "set to 0", "kept", replace(base, kept=True))
+    for number_of in range(2, count + 1):
+        said = f"an update for every {number_of} gradients, with their mean"
+        rule = replace(base, gathered=number_of)
+        yield Convention("gradients.accumulated", said, 1, number_of, rule, throughout=True)
     for pieces in PIECES:
         for factor, said in ((float(pieces), f"the sum over {pieces} pieces"), (1.0 / pieces, f"divided by {pieces}")):
             rule = replace(base, gradient_factor=factor)
@@ -297,7 +314,7 @@ def _accumulated(base: Rule) -> Iterator[Convention]:
 
 
 def _frozen(base: Rule, steps: Sequence[UpdateStep]) -> Iterator[Convention]:
-    """Parameters that never move."""
+    """Parameters that never move, in later updates neither."""
     still = frozenset(
         name
         for name in steps[0].parameters

@@ -55,6 +55,8 @@ class Rule:
         frozen: Parameters that are left as they are.
         decays: Weight decay by parameter, whatever the optimizer says.
         state_known: Whether memory recorded with the steps has the meaning of this rule's slots.
+        gathered: Gradients whose mean makes one update; in between nothing moves.
+        kept: Whether gradients are never set to 0, so that every update has the sum of all so far.
     """
 
     optimizer: Optimizer
@@ -67,6 +69,8 @@ class Rule:
     frozen: frozenset[str] = frozenset()
     decays: Mapping[str, float] | None = None
     state_known: bool = True
+    gathered: int = 1
+    kept: bool = False
 
     def with_settings(self, **settings: Any) -> Rule:
         """With settings of the optimizer changed.
@@ -136,7 +140,7 @@ def weights_after(rule: Rule, steps: Sequence[UpdateStep]) -> list[dict[str, Flo
     found: list[dict[str, Float]] = []
     arithmetic = Plain(rule.corrected, rule.single)
     for place, step in enumerate(steps):
-        gradients = _gradients(rule, step)
+        gradients = _gradients(rule, steps, place)
         clipped = clip(rule.clip, gradients)
         after: dict[str, Float] = {}
         for name, before in step.parameters.items():
@@ -151,8 +155,23 @@ def weights_after(rule: Rule, steps: Sequence[UpdateStep]) -> list[dict[str, Flo
     return found
 
 
-def _gradients(rule: Rule, step: UpdateStep) -> dict[str, Float]:
-    return {name: double(array) * rule.gradient_factor for name, array in step.gradients.items()}
+def _gradients(rule: Rule, steps: Sequence[UpdateStep], place: int) -> dict[str, Float]:
+    """What a rule applies in a step; nothing where it only keeps the gradients.
+
+    Raises:
+        ValueError: It needs gradients of steps that are not given.
+    """
+    chosen, factor = steps[place : place + 1], rule.gradient_factor
+    if rule.kept or rule.gathered > 1:
+        if steps[0].number != 1:
+            raise ValueError("the gradients of the first steps are not given")
+        chosen = steps[: place + 1]
+    if rule.gathered > 1:
+        if (place + 1) % rule.gathered:
+            return {}
+        chosen, factor = steps[place + 1 - rule.gathered : place + 1], factor / rule.gathered
+    names = chosen[0].gradients
+    return {name: np.sum([double(step.gradients[name]) for step in chosen], axis=0) * factor for name in names}
 
 
 def _update(rule: Rule, step: UpdateStep, name: str, shape: tuple[int, ...], arithmetic: Exact) -> Update:
@@ -171,17 +190,24 @@ def left_over(rule: Rule, steps: Sequence[UpdateStep], unit: float) -> float:
     with np.errstate(all="ignore"):
         for place, step in enumerate(steps):
             try:
-                found = _step(rule, step, followed, unit, first=place == 0)
+                found = _step(rule, step, _gradients(rule, steps, place), followed, unit, first=place == 0)
             except UNFIT:
                 return float("inf")
             worst = max(worst, found)
     return worst
 
 
-def _step(rule: Rule, step: UpdateStep, followed: dict[str, dict[str, Any]], unit: float, *, first: bool) -> float:
+def _step(
+    rule: Rule,
+    step: UpdateStep,
+    gradients: Mapping[str, Float],
+    followed: dict[str, dict[str, Any]],
+    unit: float,
+    *,
+    first: bool,
+) -> float:
     """One step by a rule: its largest rho."""
     arithmetic = Arithmetic(unit, rule.corrected, rule.single)
-    gradients = _gradients(rule, step)
     clipped, errors = clip(rule.clip, gradients), clip_bound(rule.clip, gradients, unit)
     worst = 0.0
     for name, before in step.parameters.items():
@@ -193,8 +219,9 @@ def _step(rule: Rule, step: UpdateStep, followed: dict[str, dict[str, Any]], uni
         slots = _slots(rule, step, name, shape, followed, unit, first=first)
         update = _update(rule, step, name, shape, arithmetic)
         error = errors[name] if rule.clip is not None else np.zeros(())
-        if rule.gradient_factor != 1.0:
-            error = error + 2.0 * unit * np.abs(clipped[name])
+        if rule.gradient_factor != 1.0 or rule.kept or rule.gathered > 1:
+            count = step.number if rule.kept else rule.gathered
+            error = error + (count + 1.0) * unit * np.abs(clipped[name])
         given = Rounded(double(before), 0.0, unit), Rounded(clipped[name], error, unit)
         result, followed[name] = RULES[rule.optimizer.kind](update, *given, slots)
         bound: Float = SLACK * (np.broadcast_to(result.error, result.value.shape) + underflow_unit(unit))

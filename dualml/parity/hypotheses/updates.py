@@ -31,6 +31,7 @@ def explain_update(
     steps: Sequence[UpdateStep],
     *,
     unit: float,
+    later: Sequence[UpdateStep] = (),
     deviates: SideName = "right",
     frameworks: Frameworks = ("torch", "tensorflow"),
 ) -> tuple[Tried, ...]:
@@ -42,13 +43,14 @@ def explain_update(
         steps: Its updates in order, as many as there are: some causes show in a later one only. Where its memory is
             not given with a step, it is followed from the start, so the first step must be the first update.
         unit: Unit roundoff of the precision.
+        later: Updates that follow: what never moves must not move in them.
         deviates: Which side it is.
         frameworks: Of left and right.
     """
     if meant.optimizer is None or not steps:
         return ()
     search = Search(deviates, frameworks)
-    base = Rule(meant.optimizer, meant.clip)
+    base = Rule(meant.optimizer, meant.clip, gathered=meant.gathered)
 
     few = thinned(meant, said, steps)
 
@@ -71,7 +73,13 @@ def explain_update(
     if any(item.trial() <= LIMIT for item in stated):
         return search.tried(stated, before)  # what both sides' code says needs no other explanation
     own = said is not None and said.optimizer is not None
-    return search.tried([*stated, *_told(search, base, few, unit, trial, stated=own)], before)
+    following = thinned(meant, said, later) if few is not steps else later
+
+    def throughout(rule: Rule) -> Callable[[], float]:
+        return lambda: left_over(rule, [*few, *following], unit)
+
+    told = _told(search, base, few, following, unit, (trial, throughout), stated=own)
+    return search.tried([*stated, *told], before)
 
 
 def _claimed_rounded(
@@ -119,7 +127,7 @@ def thinned(meant: ReadOptimizer, said: ReadOptimizer | None, steps: Sequence[Up
     """Some numbers of every parameter, evenly spread; a hypothesis that passes is tested on all of them."""
     reads = [item for item in (meant, said) if item is not None]
     apart = all(item.optimizer is None or item.optimizer.kind in ELEMENTWISE for item in reads)
-    largest = max((np.size(array) for array in steps[0].parameters.values()), default=0)
+    largest = max((np.size(array) for step in steps[:1] for array in step.parameters.values()), default=0)
     if not apart or largest <= MANY or any(item.clip is not None for item in reads):
         return steps
 
@@ -146,18 +154,19 @@ def _told(
     search: Search,
     base: Rule,
     steps: Sequence[UpdateStep],
+    later: Sequence[UpdateStep],
     unit: float,
-    trial: Callable[[Rule], Callable[[], float]],
+    trials: tuple[Callable[[Rule], Callable[[], float]], Callable[[Rule], Callable[[], float]]],
     *,
     stated: bool,
 ) -> Iterator[Candidate]:
-    for item in conventions(base, steps, unit):
+    for item in conventions(base, steps, unit, later):
         yield search.candidate(
             item.cause,
             item.said,
             item.meant,
             item.instead,
-            trial(item.rule),
+            trials[item.throughout](item.rule),
             fitted=item.fitted,
             setting=item.setting,
             contradicted=stated and item.cause in STATED,

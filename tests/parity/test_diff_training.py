@@ -39,6 +39,7 @@ def test_a_wrong_epsilon_of_one_optimizer_is_named(sides):
     assert pairs.causes(report) == ["optimizer.epsilon"]
     assert report.cause.confirmed
     assert (report.cause.left, report.cause.right) == (1e-8, 1e-5)
+    assert report.cause.fix == {"torch": "torch.optim.Adam(..., eps=1e-08)"}
 
 
 @pytest.mark.parametrize(("lr", "cause"), [(0.2, "optimizer.lr"), (0.1, None)])
@@ -264,6 +265,12 @@ def test_a_softmax_inside_the_model_belongs_to_its_loss():
         pairs.CLASSES,
     )
     assert (report.verdict, pairs.causes(report)) == ("equal", [])
+
+
+def test_a_softmax_before_a_loss_of_logits_is_one_too_many():
+    right = nn.Sequential(*pairs.torch_mlp(), nn.Softmax(-1))
+    report = dualml.diff(pairs.torch_side(pairs.torch_mlp()), pairs.torch_side(right), pairs.BATCH, pairs.CLASSES)
+    assert pairs.causes(report)[0] == "softmax.double"
 
 
 def test_a_frozen_layer_is_found():

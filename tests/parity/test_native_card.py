@@ -2,15 +2,21 @@
 
 from dataclasses import replace
 
+import pytest
 import sample_reports
 
 from dualml.parity.hypotheses import UNKNOWN
-from dualml.parity.native_card import also, grouped
+from dualml.parity.native_card import agreeing, also, grouped
 
 
 def named(finding, left, cause=None):
     changed = finding.cause if cause is None else replace(finding.cause, id=cause)
     return replace(finding, node=left, names=(left, f"{left}_keras"), cause=changed)
+
+
+@pytest.mark.parametrize(("rho", "said"), [(0.9996, "0.99"), (0.27, "0.27"), (0.0583, "0.058"), (1.0, "1"), (0.0, "0")])
+def test_what_agrees_never_reads_as_the_limit(rho, said):
+    assert agreeing(rho) == said
 
 
 def test_findings_alike_share_a_line():

@@ -9,6 +9,7 @@ import numpy as np
 
 from dualml.native.reading import Reading
 from dualml.parity import hypotheses
+from dualml.parity.diff import inputs as given
 from dualml.parity.diff.claims import Claim, forward
 from dualml.parity.diff.ledger import Explanation, view_of
 from dualml.parity.diff.pairs import Matched
@@ -248,7 +249,8 @@ def _extra(
     said = f"only the {names[side]} side has {native} ({kind}) here"
     id_ = hypotheses.UNKNOWN
     if node.operation == "activation":
-        id_ = "softmax.double" if kind == "softmax" and _already(values[side], node.inputs[0]) else "activation.kind"
+        twice = kind == "softmax" and (_already(values[side], node.inputs[0]) or _before_logits(run, side, node))
+        id_ = "softmax.double" if twice else "activation.kind"
     have, lack = kind, "nothing"
     cause = Cause(
         id_,
@@ -259,6 +261,15 @@ def _extra(
         {run.frameworks[side]: f"remove {place.calls[-1].code or native}" if place.calls else f"remove {native}"},
     )
     return Explanation(cause, view=view)
+
+
+def _before_logits(run: Run, side: int, node: Node) -> bool:
+    """Whether a softmax ends a model whose loss takes logits, of which it takes a softmax itself."""
+    loss = run.sides[side].model.loss
+    single = given.single_loss(loss)
+    softmaxes = single is not None and single.kind in ("cross_entropy", "soft_cross_entropy", "focal_cross_entropy")
+    at_end = node.name in run.sides[side].graph.outputs
+    return at_end and softmaxes and loss is not None and not loss.from_probabilities
 
 
 def _already(values: Mapping[str, Array], name: str) -> bool:

@@ -52,6 +52,10 @@ TORCH_LAYERS: Mapping[str, str] = {
 }
 
 
+KIND = "<kind>"
+"""Stands for the optimizer's class, which is not known here."""
+
+
 def _value(value: Any) -> str:
     """A value in Python."""
     if isinstance(value, float):
@@ -207,12 +211,33 @@ def _function(value: Any) -> str:
     return str(getattr(value, "kind", value)).split("(")[0]
 
 
+OPTIMIZERS: Mapping[str, tuple[str, str]] = {
+    "sgd": ("SGD", "SGD"),
+    "adam": ("Adam", "Adam"),
+    "adamw": ("AdamW", "AdamW"),
+    "nadam": ("NAdam", "Nadam"),
+    "adamax": ("Adamax", "Adamax"),
+    "rmsprop": ("RMSprop", "RMSprop"),
+    "adagrad": ("Adagrad", "Adagrad"),
+    "adadelta": ("Adadelta", "Adadelta"),
+    "adafactor": ("Adafactor", "Adafactor"),
+    "muon": ("Muon", "Muon"),
+}
+"""Class in ``torch.optim`` and in ``keras.optimizers``, by kind."""
+
+
 def _torch_optimizer(argument: str) -> Text:
-    return lambda _node, value: f"torch.optim optimizer with {argument}={_value(value)}"
+    return lambda _node, value: f"torch.optim.{KIND}(..., {argument}={_value(value)})"
 
 
 def _keras_optimizer(argument: str) -> Text:
-    return lambda _node, value: f"keras.optimizers optimizer with {argument}={_value(value)}"
+    return lambda _node, value: f"keras.optimizers.{KIND}({argument}={_value(value)})"
+
+
+def of_optimizer(text: str, framework: str, kind: str) -> str:
+    """A text with the class of an optimizer; words where the framework has none of that kind."""
+    names = OPTIMIZERS.get(kind)
+    return text.replace(KIND, names[framework != "torch"] if names is not None else "<your optimizer>")
 
 
 TEXTS: Mapping[str, Mapping[str, Text]] = {
@@ -253,9 +278,9 @@ TEXTS: Mapping[str, Mapping[str, Text]] = {
         "loss.reduction": _says("reduction='mean'; nn.KLDivLoss: reduction='batchmean'"),
         "optimizer.lr": _torch_optimizer("lr"),
         "optimizer.epsilon:epsilon": _torch_optimizer("eps"),
-        "optimizer.betas:beta1": lambda _node, value: f"torch.optim.Adam(..., betas=({_value(value)}, ...))",
-        "optimizer.betas:beta2": lambda _node, value: f"torch.optim.Adam(..., betas=(..., {_value(value)}))",
-        "optimizer.betas:rho": lambda _node, value: f"torch.optim.RMSprop(..., alpha={_value(value)})",
+        "optimizer.betas:beta1": lambda _node, value: f"torch.optim.{KIND}(..., betas=({_value(value)}, ...))",
+        "optimizer.betas:beta2": lambda _node, value: f"torch.optim.{KIND}(..., betas=(..., {_value(value)}))",
+        "optimizer.betas:rho": _torch_optimizer("alpha"),
         "optimizer.momentum:momentum": _torch_optimizer("momentum"),
         "optimizer.nesterov": _torch_optimizer("nesterov"),
         "optimizer.weight_decay:weight_decay": _torch_optimizer("weight_decay"),

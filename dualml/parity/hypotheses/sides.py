@@ -20,11 +20,13 @@ class Search:
         deviates: Which side is off.
         frameworks: Of left and right.
         node: The layer that it is about, if it is one.
+        optimizers: Kinds of optimizers that it is about, of what is meant and of the deviating side, if it is those.
     """
 
     deviates: SideName = "right"
     frameworks: Frameworks = ("torch", "tensorflow")
     node: Node | None = None
+    optimizers: tuple[str, str] = ("", "")
 
     def candidate(
         self,
@@ -49,7 +51,14 @@ class Search:
                 return float("inf")
 
         fix = fixes(
-            cause, self.node, meant, instead, setting=setting, deviates=self.deviates, frameworks=self.frameworks
+            cause,
+            self.node,
+            meant,
+            instead,
+            setting=setting,
+            deviates=self.deviates,
+            frameworks=self.frameworks,
+            optimizers=self.optimizers,
         )
         return Candidate(cause, said, meant, instead, safe, claimed, fitted, fix, together, contradicted)
 

@@ -49,7 +49,8 @@ def explain_update(
     """
     if meant.optimizer is None or not steps:
         return ()
-    search = Search(deviates, frameworks)
+    own_kind = meant.optimizer if said is None or said.optimizer is None else said.optimizer
+    search = Search(deviates, frameworks, optimizers=(meant.optimizer.kind, own_kind.kind))
     base = Rule(meant.optimizer, meant.clip, gathered=meant.gathered)
 
     few = thinned(meant, said, steps)

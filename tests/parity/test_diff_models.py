@@ -46,6 +46,16 @@ def test_a_wrong_epsilon_is_placed_and_named_and_hides_nothing_behind_it():
     assert statuses == ["equal", "different", "equal", "equal", "equal", "equal"]
 
 
+def test_what_the_code_says_and_what_a_fit_finds_is_one_hypothesis():
+    left = pairs.torch_conv()
+    right = pairs.ported(left, pairs.keras_conv(epsilon=1e-3, momentum=0.9))
+    report = dualml.diff(left, right, pairs.IMAGES)
+    (found,) = [item for item in report.native.findings if item.cause.id == "norm.epsilon"][:1]
+    passing = [item for item in found.hypotheses if item.cause == "norm.epsilon" and item.rho_after <= 1]
+    assert len(passing) == 1
+    assert passing[0].fitted == pytest.approx(1e-3, rel=1e-6)
+
+
 def test_the_order_of_flattened_features_is_no_difference_if_the_rows_follow_it():
     left = pairs.torch_conv()
     right = pairs.ported(left, pairs.keras_conv(epsilon=1e-5, momentum=0.9))

@@ -99,6 +99,8 @@ def explained_gradient(
     uses = []
     for matched in run.matching.pairs:
         claim = matched.meant
+        if claim is not None and len(claim.nodes) > 1 and target in {*claim.sources.values(), *claim.weights.values()}:
+            return unknown(f"several layers at once use it, and no hypothesis is about those: the gradient for {name}")
         if claim is None or len(claim.nodes) != 1 or claim.output not in slopes or not readable(claim, values):
             continue
         meant = claim.nodes[0]

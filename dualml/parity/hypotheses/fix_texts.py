@@ -264,6 +264,9 @@ TEXTS: Mapping[str, Mapping[str, Text]] = {
         "graph.residual_order": lambda _node, value: f"apply {value}, in this order",
         "softmax.axis": lambda _node, value: f"softmax over axis {_value(int(value))} of an example (channels last)",
         "softmax.double": _when({"once": "remove the softmax: nn.CrossEntropyLoss takes logits"}),
+        "layout.rnn_bias": _says(
+            "bias_ih and bias_hh always are two: put the sum into one, zeros into the other, and keep those frozen"
+        ),
         "embedding.padding_index": lambda _node, value: f"nn.Embedding(..., padding_idx={_value(value)})",
         "resize.alignment": _says("F.interpolate with the same align_corners, mode 'nearest-exact' and size="),
         "rnn.layout": _says(
@@ -325,6 +328,9 @@ TEXTS: Mapping[str, Mapping[str, Text]] = {
         "softmax.axis": lambda _node, value: f"softmax over axis {_value(int(value))} of an example (channels last)",
         "softmax.double": _when({"once": "remove the softmax, or from_logits=False in the loss"}),
         "rnn.reset_after": _keras("reset_after"),
+        "layout.rnn_bias": _says(
+            "LSTM and SimpleRNN have one bias: bias_ih + bias_hh; GRU(reset_after=True) has both, as two rows"
+        ),
         "resize.alignment": _says("keras.ops.image.resize has half-pixel centres only; corners need gathers"),
         "layout.flatten_order": _says("keras.ops.transpose(x, (0, 3, 1, 2)) before Flatten, or permute kernel rows"),
         "loss.label_smoothing": lambda _node, value: (

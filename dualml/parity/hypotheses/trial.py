@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from dualml.parity.findings import Hypothesis, SideName
+from dualml.parity.hypotheses.meanings import UNKNOWN
 from dualml.parity.judge import LIMIT, judgement
 from dualml.protocol import Array
 from dualml.reference.rounding import Float, unit_roundoff
@@ -154,7 +155,20 @@ def tried(candidates: Iterable[Candidate], rho_before: float, deviates: SideName
                 candidate.contradicted,
             )
         )
-    return ranked(found)
+    return ranked(_once(found))
+
+
+def _once(hypotheses: Sequence[Tried]) -> list[Tried]:
+    """What passes twice with the same values, as said by the code and as fitted, is one hypothesis with both."""
+    found: dict[str, Tried] = {}
+    for place, item in enumerate(hypotheses):
+        key = f"{item.cause} {number(item.left)} {number(item.right)} {item.together}" if item.passes else str(place)
+        first = found.get(key)
+        if first is None or item.cause == UNKNOWN:
+            found[key if first is None else str(place)] = item
+        elif first.fitted is None:
+            found[key] = replace(first, fitted=item.fitted, claimed=first.claimed or item.claimed)
+    return list(found.values())
 
 
 def ranked(hypotheses: Sequence[Tried]) -> tuple[Tried, ...]:

@@ -19,6 +19,8 @@ MOST_ALSO = 8
 """Further findings that get a line each."""
 MOST_SKIPPED = 6
 """Reasons for what was not checked that get a line each."""
+SAME = 3.0
+"""Bits by which the gaps of float32 and float64 may differ to be called the same."""
 CENSORED = 1e-300
 """A rho beyond its reciprocal is one against a bound of underflow alone, where every error is large."""
 
@@ -126,7 +128,8 @@ def kind(finding: Finding) -> str:
     """Real, or rounding, with what precision scaling says."""
     if finding.bits is None:
         return "real: it is there in float64 as well"
-    return f"real: float64 shows the same gap (S = {finding.bits + 0.0:.1f} bits; rounding would be 29)"
+    seen = "the same gap" if abs(finding.bits) < SAME else "a gap beyond its rounding"
+    return f"real: float64 shows {seen} (S = {finding.bits + 0.0:.1f} bits; rounding would be 29)"
 
 
 def _values(report: Report, finding: Finding) -> str:
@@ -136,7 +139,10 @@ def _values(report: Report, finding: Finding) -> str:
     names = [report.environment[side]["backend"] for side in ("left", "right")]
     if names[0] == names[1]:
         names = ["left", "right"]
-    return f": {shown(cause.right)} ({names[1]}), {shown(cause.left)} ({names[0]})"
+    values = shown(cause.right), shown(cause.left)
+    if values[0] == values[1]:  # they differ behind the digits that are shown
+        values = str(cause.right), str(cause.left)
+    return f": {values[0]} ({names[1]}), {values[1]} ({names[0]})"
 
 
 def shown(value: Any) -> str:

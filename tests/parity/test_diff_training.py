@@ -42,6 +42,17 @@ def test_a_wrong_epsilon_of_one_optimizer_is_named(sides):
     assert report.cause.fix == {"torch": "torch.optim.Adam(..., eps=1e-08)"}
 
 
+def test_a_difference_below_float32_is_no_doubt_where_both_sides_do_what_they_say():
+    models = [pairs.torch_mlp() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    made = [
+        dualml.Trainable(model, nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters(), betas=(0.9, beta2)))
+        for model, beta2 in zip(models, (0.999, 0.99900001), strict=True)
+    ]
+    report = dualml.diff(*made, pairs.BATCH, pairs.CLASSES)
+    assert (report.verdict, pairs.causes(report)) == ("different", ["optimizer.betas"])
+
+
 @pytest.mark.parametrize(("lr", "cause"), [(0.2, "optimizer.lr"), (0.1, None)])
 def test_a_wrong_rate_is_named(sides, lr, cause):
     left, right = sides

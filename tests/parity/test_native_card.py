@@ -40,3 +40,9 @@ def test_another_fix_or_phase_is_another_line():
 def test_unknown_causes_stay_apart():
     first = sample_reports.findings()[0]
     assert len(grouped([named(first, "a", UNKNOWN), named(first, "b", UNKNOWN)])) == 2
+
+
+def test_a_gap_smaller_than_in_float32_is_not_called_the_same():
+    first = sample_reports.findings()[0]
+    assert "the same gap" in kind(replace(first, bits=0.2))
+    assert "a gap beyond its rounding" in kind(replace(first, bits=9.0))

@@ -26,6 +26,9 @@ SIZES = (1.0, 1e-3, 1e-7, 0.0)
 STEPS = 4
 """Updates: a wrong beta2 is invisible in the first one; before the last the rate changes."""
 
+CARRIED = 2.0**10
+"""Times the bound of one update, within which rounding of the earlier ones may carry over."""
+
 RATE_FACTOR = 0.5
 """What the rate is multiplied by before the last update: momentum that holds the rate shows then."""
 
@@ -232,12 +235,17 @@ class _Updates:
                 target = Wanted(after[0][name].astype(np.float64), None)
             rho_right = run.ledger.rho(after[1][name], target, run.precision)
             run.ledger.measure(step + 1, key, run.precision, after[1][name], target.value)
+            rho_said = run.ledger.rho(after[1][name], said[0].get(name), run.precision)
+            pending = target.bound is None
+            if pending and run.decides and all(rho is not None and rho <= LIMIT for rho in (rho_left, rho_said)):
+                # Both sides do what they say, so that more than rounding can carry between them is what they say.
+                carried = CARRIED * np.asarray(said[0][name].bound)
+                apart = run.ledger.rho(after[1][name], Wanted(target.value, carried), run.precision)
+                if apart is not None and apart > LIMIT:
+                    rho_right, pending = apart, False
             if not np.isfinite(after[1][name]).all():
                 rho_right = math.inf
-            check = run.ledger.judged(
-                step + 1, key, run.precision, gap, rho_left, rho_right, pending=target.bound is None
-            )
-            rho_said = run.ledger.rho(after[1][name], said[0].get(name), run.precision)
+            check = run.ledger.judged(step + 1, key, run.precision, gap, rho_left, rho_right, pending=pending)
             if step == STEPS - 1 and lr is not None and not self.same:
                 run.ledger.at_changed_rate.add((step + 1, key))
             if run.decides and (check.ok is False or target.bound is None):

@@ -44,6 +44,24 @@ class AcrossPositions(nn.LayerNorm):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
+class LosesLast(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(torch.cat([x[:, :-1], torch.zeros_like(x[:, -1:])], dim=1))
+
+
+class HalfTransparent(nn.ReLU):
+    def forward(self, x):
+        y = super().forward(x)
+        return 0.5 * y + 0.5 * y.detach()
+
+
+class HiddenEpsilon(nn.BatchNorm2d):
+    def forward(self, x):
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, 1e-3
+        )
+
+
 class Attention(nn.Module):
     """Self-attention of two heads, written out."""
 
@@ -184,3 +202,40 @@ def test_a_momentum_whose_meaning_was_mistaken_is_read_on_either_side(turned):
     only(report, "norm.momentum")
     cause = report.native.findings[0].cause
     assert sorted([cause.left, cause.right]) == pytest.approx([0.1, 0.9])
+
+
+def test_a_value_that_no_other_layer_makes_is_no_other_order():
+    left, right = torch_conv(), torch_conv()
+    right[0] = LosesLast(2, 4, 3, padding=1)
+    report = dualml.diff(left, with_weights(right, left), IMAGES)
+    assert set(causes(report)) == {"unknown"}
+
+
+def test_half_of_a_gradient_on_its_way_through_a_layer_is_no_accumulation():
+    report = dualml.diff(mlp(nn.ReLU()), mlp(HalfTransparent()), BATCH)
+    finding = report.native.findings[0]
+    assert (finding.phase, finding.node) == ("backward", "_1")
+    assert causes(report) == ["unknown"]
+
+
+@pytest.mark.parametrize("kind", [HiddenEpsilon, AcrossRows])
+def test_the_same_subclass_on_both_sides_is_no_fault(kind):
+    def model():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(2, 6, 3, padding=1), kind(6), nn.ReLU(), nn.Conv2d(6, 2, 1))
+
+    assert dualml.diff(model(), model(), IMAGES).verdict == "equal"
+
+
+def test_the_same_gradient_of_its_own_on_both_sides_is_no_fault():
+    assert dualml.diff(mlp(HalfTransparent()), mlp(HalfTransparent()), BATCH).verdict == "equal"
+
+
+def test_settings_of_which_one_has_no_name_are_unknown_together():
+    left, right = torch_conv(), torch_conv()
+    right[0] = nn.Conv2d(2, 4, 3, padding=2, dilation=2)
+    report = dualml.diff(left, with_weights(right, left), IMAGES)
+    assert causes(report) == ["unknown"]
+    evidence = report.native.findings[0].cause.evidence
+    assert "dilation" in evidence
+    assert "padding" in evidence

@@ -294,6 +294,8 @@ class _Backward:
             return
         check = ledger.judged(self.step, key, run.precision, gap, rho[0], rho[1], pending=pending)
         run.note_local(key.node, rho[0], rho[1])
+        if right is not None and all((item or 0.0) > LIMIT for item in rho):
+            ledger.both_outside(self.step, key, run.precision, one, two, difference(two, _kept(two, right)))
         if check.ok is False and run.decides and key.phase == "loss":
             both = self.loss_seen(0), self.loss_seen(1)
             left_off = (rho[0] or 0.0) > LIMIT and (rho[1] or 0.0) <= LIMIT
@@ -354,6 +356,9 @@ class _Backward:
                 gap = difference(given[0][name], given[1][other])
                 check = ledger.judged(self.step, key, run.precision, gap, *rho)
                 run.note_local(matched.name, *rho)
+                if all((item or 0.0) > LIMIT for item in rho):
+                    arrays = given[0][name], given[1][other]
+                    ledger.both_outside(self.step, key, run.precision, *arrays, difference(arrays[1], meant.value))
                 if check.ok is False and run.decides:
                     ledger.explanations[self.step, key] = partial(
                         explained_buffers, run, matched, self.values[1], self.weights[1], given[1]

@@ -85,11 +85,15 @@ class _Forward:
             ledger.measure(self.step, key, run.precision, recorded, wanted.value)
         pending = wanted is not None and wanted.bound is None
         if pending and run.decides:
-            self.explain(matched, claim, key, left, right, wanted)
+            self.explain(matched, claim, key, left, right)
         check = ledger.judged(self.step, key, run.precision, gap, left, right, pending=pending)
         run.note_local(matched.name, left, right)
+        if (left or 0.0) > LIMIT and (right or 0.0) > LIMIT and matched.same and wanted is not None:
+            one = self.values[0].get(matched.pair.left[-1])
+            if one is not None and matched.pair.right[-1] == claim.output:
+                ledger.both_outside(self.step, key, run.precision, one, recorded, difference(recorded, wanted.value))
         if check.ok is False and run.decides:
-            self.explain(matched, claim, key, left, right, wanted)
+            self.explain(matched, claim, key, left, right)
 
     def own(self, side: int, claims: tuple[Claim, ...]) -> float | None:
         """The largest rho of a side against its own claims; ``None`` if it has none that can be judged."""
@@ -225,13 +229,9 @@ class _Forward:
         key: Key,
         left: float | None,
         right: float | None,
-        wanted: Wanted | None,
     ) -> None:
-        """Say why a pair fails, while its arrays are at hand; both outside and equal: the reference is off."""
+        """Say why a pair fails, while its arrays are at hand."""
         run, ledger = self.run, self.run.ledger
-        both = (left or 0.0) > LIMIT and (right or 0.0) > LIMIT
-        if both and matched.same and self.nearer_than_meant(matched, wanted):
-            ledger.wrong_reference.add((self.step, key))
         ledger.explanations[self.step, key] = partial(
             explained_forward,
             run,
@@ -243,14 +243,6 @@ class _Forward:
             masks=(self.masks[0], self.meant_masks),
             left_off=(left or 0.0) > LIMIT and (right or 0.0) <= LIMIT,
         )
-
-    def nearer_than_meant(self, matched: Matched, wanted: Wanted | None) -> bool:
-        """Whether the sides lie nearer to each other than to the reference: then it is the reference that is off."""
-        name, other = matched.pair.left[-1], matched.pair.right[-1]
-        if wanted is None or name not in self.values[0] or other not in self.values[1]:
-            return False
-        recorded = self.values[1][other]
-        return difference(self.values[0][name], recorded) < difference(recorded, wanted.value)
 
 
 def _finite_alike(one: Array, two: Array) -> bool:

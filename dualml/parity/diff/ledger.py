@@ -87,6 +87,7 @@ class Ledger:
         ties: Gradients that a convention about ties or kinks decides.
         explanations: By step and key, to be called for those that become findings.
         wrong_reference: Where both sides lie outside the same claim and agree with each other.
+        apart: How far the sides are from each other where both lie outside, by step and key and precision.
         at_changed_rate: Updates after a change of the learning rate that neither side asked for: what fails there
             alone is silent as long as the rate stays.
         unrepeatable: Pairs and modes whose native calls do something else by themselves than in the model.
@@ -99,6 +100,7 @@ class Ledger:
     ties: int = 0
     explanations: dict[tuple[int, Key], Callable[[], Explanation]] = field(default_factory=dict)
     wrong_reference: set[tuple[int, Key]] = field(default_factory=set)
+    apart: dict[tuple[int, Key], dict[str, Gap]] = field(default_factory=dict)
     at_changed_rate: set[tuple[int, Key]] = field(default_factory=set)
     unrepeatable: set[tuple[str, str]] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -111,6 +113,30 @@ class Ledger:
         item = {"what": what, "why": why}
         if item not in self.skipped:
             self.skipped.append(item)
+
+    def both_outside(self, step: int, key: Key, precision: str, left: Array, right: Array, off: float) -> None:
+        """Note that both sides lie outside what is claimed; nearer to each other, it is the claim that is off.
+
+        Args:
+            step: Number of the update.
+            key: What was judged.
+            precision: Number format.
+            left: The left side's array.
+            right: The right side's.
+            off: The largest distance of the right side's from what is wanted of it.
+        """
+        self.apart.setdefault((step, key), {})[precision] = gap_of(left, right)
+        if precision == "float64" and difference(left, right) < off:
+            self.wrong_reference.add((step, key))
+
+    def agreed(self) -> list[tuple[int, Key]]:
+        """Where both sides do the same, up to rounding, and not what their code claims: subclasses may."""
+        found = []
+        for place in sorted(self.wrong_reference):
+            measured = bits(self.apart.get(place, {}))
+            if measured is not None and measured >= ROUNDING_BITS[0]:
+                found.append(place)
+        return found
 
     def rho(self, recorded: Array | None, wanted: Wanted | None, precision: str) -> float | None:
         """The largest error of an array in units of its bound; ``None`` where there is no bound."""
@@ -183,6 +209,11 @@ class Ledger:
     def finish(self) -> None:
         """Decide by precision scaling what no bound could decide, and say what every difference is."""
         self.checks = [self._scaled(check) for check in self.checks]
+        agreed = set(self.agreed())
+        self.wrong_reference -= agreed
+        for node in dict.fromkeys(key.node for _, key in agreed):
+            self.notes.append(f"{node}: both sides do the same, and not what a layer of its kind does")
+        self.checks = [replace(check, ok=None) if _place(check) in agreed else check for check in self.checks]
         earlier = any(
             check.ok is False and check.phase == "update" and _place(check) not in self.at_changed_rate
             for check in self.checks

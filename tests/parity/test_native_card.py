@@ -6,7 +6,7 @@ import pytest
 import sample_reports
 
 from dualml.parity.hypotheses import UNKNOWN
-from dualml.parity.native_card import agreeing, also, grouped
+from dualml.parity.native_card import agreeing, also, grouped, kind
 
 
 def named(finding, left, cause=None):

@@ -1,14 +1,12 @@
-"""Causes for what fails in loss, gradients, buffers and updates, asked for while the arrays are at hand."""
+"""Causes for what fails in gradients and buffers, asked for while the arrays are at hand."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from dualml.native.protocol import ReadOptimizer
 from dualml.parity import hypotheses
 from dualml.parity.diff.explain import concluded, unknown
 from dualml.parity.diff.ledger import Explanation
@@ -17,35 +15,8 @@ from dualml.parity.diff.penalties import penalties_of, penalties_on
 from dualml.parity.diff.run import Run, readable
 from dualml.parity.judge import LIMIT, judgement
 from dualml.parity.report import Cause
-from dualml.protocol import Array, Arrays, Masks, State
+from dualml.protocol import Array, Arrays, Masks
 from dualml.reference import gamma
-
-
-@dataclass
-class UpdateCase:
-    """One update of the right side.
-
-    Attributes:
-        step: Number of the update, counted from 0.
-        meant: What the left side says its optimizer is.
-        said: What the right side says.
-        before: The right side's weights before the update, by name in the left graph.
-        state: Its memory before it; ``None`` if it cannot be read.
-        gradients: What was applied.
-        rates: Learning rates both sides say they use in this update.
-        after: Its weights after it.
-        follows_own: Whether it does what it says.
-    """
-
-    step: int
-    meant: ReadOptimizer
-    said: ReadOptimizer
-    before: dict[str, Array]
-    state: State | None
-    gradients: Mapping[str, Array]
-    rates: tuple[float, float]
-    after: dict[str, Array]
-    follows_own: bool = False
 
 
 def explained_missing(run: Run, name: str, lacking: Sequence[str], trained: tuple[set[str], set[str]]) -> Explanation:
@@ -219,43 +190,3 @@ def explained_buffers(
         frameworks=run.frameworks,
     )
     return concluded(tried)
-
-
-def explained_update(run: Run, cases: Sequence[UpdateCase], every: Sequence[UpdateCase] = ()) -> Explanation:
-    """Why the right side's optimizer does not do what the left side means.
-
-    Args:
-        run: The comparison.
-        cases: Its updates so far, in order.
-        every: All of them.
-    """
-    last = cases[-1]
-    steps = [
-        hypotheses.UpdateStep(
-            case.step + 1, case.before, case.gradients, case.after, case.rates[0], case.rates[1], case.state
-        )
-        for case in (*cases, *every[len(cases) :])
-    ]
-    tried = hypotheses.explain_update(
-        last.meant,
-        last.said,
-        steps[: len(cases)],
-        unit=run.right.unit,
-        later=steps[len(cases) :],
-        frameworks=run.frameworks,
-    )
-    return concluded(tried)
-
-
-def explained_start(run: Run, slot: str, arrays: tuple[Array, Array]) -> Explanation:
-    """Why an optimizer's memory starts from other numbers.
-
-    Args:
-        run: The comparison.
-        slot: The memory.
-        arrays: What it holds before the first update, on either side.
-    """
-    reads = run.left.model.optimizer, run.right.model.optimizer
-    if reads[0] is None or reads[1] is None:
-        return unknown(f"what the optimizer remembers as {slot} starts from another number")
-    return concluded(hypotheses.explain_memory(reads[0], reads[1], slot, arrays, frameworks=run.frameworks))

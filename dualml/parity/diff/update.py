@@ -13,7 +13,8 @@ from dualml import randomness, reference
 from dualml.errors import DualmlError
 from dualml.native.protocol import ReadOptimizer
 from dualml.parity.diff.claims import Wanted
-from dualml.parity.diff.explain_training import UpdateCase, explained_start, explained_update
+from dualml.parity.diff.explain_update import UpdateCase, Updated, explained_start, explained_update
+from dualml.parity.diff.ledger import gap_of
 from dualml.parity.diff.run import Run
 from dualml.parity.diff.side import SEED, Side
 from dualml.parity.judge import LIMIT
@@ -96,6 +97,10 @@ class _Half:
             return lr
         schedule = self.read.schedule
         return self.read.lr if schedule is None else schedule[min(step, len(schedule) - 1)]
+
+    def updated(self, step: int, lr: float | None) -> Updated:
+        """Everything a hypothesis about its last update needs."""
+        return Updated(self.read, self.before, self.state, self.after, self.rate(step, lr))
 
 
 def cut(array: Array, rows: slice | None) -> Array:
@@ -224,7 +229,8 @@ class _Updates:
         meant = self.meant_of(step, lr)
         said = self.wanted(self.right, self.right.read, step, lr)
         after = self.left.after, self.right.after
-        self.cases.append(self.case(step, gradients, lr))
+        case = UpdateCase(step, gradients, self.left.updated(step, lr), self.right.updated(step, lr))
+        self.cases.append(case)
         cases = tuple(self.cases)
         for name in after[0]:
             key = run.weight_key("update", name)
@@ -234,8 +240,17 @@ class _Updates:
             if target is None:
                 target = Wanted(after[0][name].astype(np.float64), None)
             rho_right = run.ledger.rho(after[1][name], target, run.precision)
-            run.ledger.measure(step + 1, key, run.precision, after[1][name], target.value)
             rho_said = run.ledger.rho(after[1][name], said[0].get(name), run.precision)
+            departs = [rho is not None and rho > LIMIT for rho in (rho_left, rho_said)]
+            if (
+                departs[0]
+                and gap_of(after[0][name], own[0][name].value).norm > gap_of(after[1][name], target.value).norm
+            ):
+                run.ledger.measure(step + 1, key, run.precision, after[0][name], own[0][name].value)
+            else:
+                run.ledger.measure(step + 1, key, run.precision, after[1][name], target.value)
+            case.left.departs |= departs[0]
+            case.right.departs |= departs[1]
             pending = target.bound is None
             if pending and run.decides and all(rho is not None and rho <= LIMIT for rho in (rho_left, rho_said)):
                 # Both sides do what they say, so that more than rounding can carry between them is what they say.
@@ -249,23 +264,9 @@ class _Updates:
             if step == STEPS - 1 and lr is not None and not self.same:
                 run.ledger.at_changed_rate.add((step + 1, key))
             if run.decides and (check.ok is False or target.bound is None):
-                cases[-1].follows_own = rho_said is not None and rho_said <= LIMIT
                 run.ledger.explanations[step + 1, key] = partial(explained_update, run, cases, self.cases)
         if self.same:
             self.judge_slots(step, own[1], said[1])
-
-    def case(self, step: int, gradients: Arrays, lr: float | None) -> UpdateCase:
-        """Everything a hypothesis about an update needs."""
-        return UpdateCase(
-            step,
-            self.left.read,
-            self.right.read,
-            self.right.before,
-            self.right.state,
-            gradients,
-            (self.left.rate(step, lr), self.right.rate(step, lr)),
-            self.right.after,
-        )
 
     def gathered(self, read: ReadOptimizer) -> Arrays | None:
         """What an optimizer applies in the last update: its gradients, or the mean of several; ``None``: nothing yet.

@@ -19,6 +19,7 @@ from dualml.parity.hypotheses.memory import explain_memory
 from dualml.parity.hypotheses.penalties import explain_penalties
 from dualml.parity.hypotheses.structure import explain_segment
 from dualml.parity.hypotheses.trial import Tried
+from dualml.parity.hypotheses.update_beside import explain_beside
 from dualml.parity.hypotheses.updates import UpdateStep, explain_update
 from dualml.parity.hypotheses.weights import explain_tying, explain_weights
 
@@ -35,6 +36,7 @@ __all__ = [
     "conclude",
     "conclusions",
     "explain_backward",
+    "explain_beside",
     "explain_buffers",
     "explain_forward",
     "explain_inputs",

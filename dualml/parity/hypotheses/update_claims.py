@@ -54,6 +54,18 @@ STATED = frozenset(BY_SETTING.values()) | {"optimizer.lr"} - {"optimizer.bias_co
 MEMORY = frozenset({"lr_in_momentum", "momentum_average", "initial_accumulator", "momentum"})
 """Settings with which a slot of the same name holds something else."""
 
+HELD = frozenset({"lr_in_momentum", "momentum_average"})
+"""Settings that decide what the numbers in a slot are."""
+
+
+def same_memory(meant: ReadOptimizer, said: ReadOptimizer | None) -> bool:
+    """Whether memory recorded with one claim's optimizer holds what the other's does."""
+    if said is None or said.optimizer is None or meant.optimizer is None:
+        return True
+    one, two = meant.optimizer, said.optimizer
+    alike = one.kind == two.kind or {one.kind, two.kind} == {"adam", "adamw"}
+    return alike and all(getattr(one, name, None) == getattr(two, name, None) for name in HELD)
+
 
 def _same(rule: Rule) -> Rule:
     return rule

@@ -13,6 +13,7 @@ from dualml.conventions import KERAS, TORCH, fill
 from dualml.parity.hypotheses.fitting import fitted, written
 from dualml.parity.hypotheses.trial import UNFIT, number
 from dualml.parity.hypotheses.update_trials import Rule, UpdateStep, left_over, moved, weights_after
+from dualml.parity.judge import LIMIT
 from dualml.protocol import Array
 from dualml.reference.rounding import Float
 from dualml.spec.optimizers import OPTIMIZERS, GlobalNorm, ParameterNorm, ValueLimit
@@ -60,6 +61,7 @@ def conventions(
     yield from _clipping(base)
     yield from _accumulated(base, len(steps) + len(later))
     yield from _frozen(base, [*steps, *later])
+    yield from _rates(base, [*steps, *later], unit)
     yield from _kinds(base, settings, steps)
 
 
@@ -323,6 +325,37 @@ def _frozen(base: Rule, steps: Sequence[UpdateStep]) -> Iterator[Convention]:
     if still:
         said = f"{', '.join(sorted(still)[:4])} never moves"
         yield Convention("parameters.frozen", said, "trained", "frozen", replace(base, frozen=still))
+
+
+def _rates(base: Rule, steps: Sequence[UpdateStep], unit: float) -> Iterator[Convention]:
+    """A rate of its own in every update, as a schedule inside the optimizer has: fitted one after the other."""
+    rates: dict[int, float] = {}
+    for place, step in enumerate(steps):
+
+        def make(rate: float, number_of: int = step.number) -> Rule:
+            return replace(base, rates={**rates, number_of: rate})
+
+        so_far = steps[: place + 1]
+        if left_over(make(step.lr), so_far, unit) <= LIMIT:
+            rates[step.number] = step.lr
+            continue
+        found = _fit(make, so_far, [step.lr])
+        if found is None or not step.lr:
+            return
+        near = [*written(found), *(factor * step.lr for factor in written(found / step.lr))]
+        fits = (rate for rate in near if rate >= 0 and left_over(make(rate), so_far, unit) <= LIMIT)
+        if (rate := next(fits, None)) is None:
+            return
+        rates[step.number] = rate
+    factors = {rates[step.number] / step.lr for step in steps if step.lr}
+    if len(factors) < 2:
+        return  # the same for all is another rate, not a schedule
+    shown = [
+        ", ".join(number(float(f"{item:.6g}")) for item in each) for each in ([s.lr for s in steps], rates.values())
+    ]
+    rule = replace(base, rates=rates)
+    said = f"rates of its own, {shown[1]} instead of {shown[0]}"
+    yield Convention("optimizer.lr", said, shown[0], shown[1], rule, setting="schedule", throughout=True)
 
 
 def _kinds(base: Rule, settings: Any, steps: Sequence[UpdateStep]) -> Iterator[Convention]:

@@ -15,7 +15,7 @@ from dualml.parity.findings import SideName
 from dualml.parity.hypotheses.fixes import Frameworks
 from dualml.parity.hypotheses.sides import Search
 from dualml.parity.hypotheses.trial import UNFIT, Candidate, Tried, number
-from dualml.parity.hypotheses.update_claims import STATED, Changed, differences
+from dualml.parity.hypotheses.update_claims import STATED, Changed, differences, same_memory
 from dualml.parity.hypotheses.update_conventions import conventions, rounded, single_sets
 from dualml.parity.hypotheses.update_trials import Rule, UpdateStep, left_over
 from dualml.parity.judge import LIMIT
@@ -34,6 +34,7 @@ def explain_update(
     later: Sequence[UpdateStep] = (),
     deviates: SideName = "right",
     frameworks: Frameworks = ("torch", "tensorflow"),
+    base: Rule | None = None,
 ) -> tuple[Tried, ...]:
     """Hypotheses on why weights become something else than is meant.
 
@@ -46,13 +47,13 @@ def explain_update(
         later: Updates that follow: what never moves must not move in them.
         deviates: Which side it is.
         frameworks: Of left and right.
+        base: What is meant, where it is something else than the claim says.
     """
     if meant.optimizer is None or not steps:
         return ()
     own_kind = meant.optimizer if said is None or said.optimizer is None else said.optimizer
     search = Search(deviates, frameworks, optimizers=(meant.optimizer.kind, own_kind.kind))
-    base = Rule(meant.optimizer, meant.clip, gathered=meant.gathered)
-
+    base = base or claimed_rule(meant, said)
     few = thinned(meant, said, steps)
 
     def trial(rule: Rule) -> Callable[[], float]:
@@ -81,6 +82,20 @@ def explain_update(
 
     told = _told(search, base, few, following, unit, (trial, throughout), stated=own)
     return search.tried([*stated, *told], before)
+
+
+def claimed_rule(meant: ReadOptimizer, said: ReadOptimizer | None) -> Rule:
+    """What is meant, as a rule for the updates of whoever says so or something else.
+
+    Memory recorded with another formula may hold something else under the same name; it is then followed from the
+    start.
+
+    Raises:
+        ValueError: What is meant has no formula.
+    """
+    if meant.optimizer is None:
+        raise ValueError("no formula")
+    return Rule(meant.optimizer, meant.clip, gathered=meant.gathered, state_known=same_memory(meant, said))
 
 
 def _claimed_rounded(

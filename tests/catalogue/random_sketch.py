@@ -237,9 +237,10 @@ class Sketch:
             self.grow(
                 self.draw(st.sampled_from(["dense", "conv1d", "layer_norm", "lstm", "attention", "feed_forward"]))
             )
-            if not self.layers or "padding_mask" in self.layers[-1]:
+            last = self.layers[-1] if self.layers else {}
+            if "padding_mask" in last or not isinstance(last.get("inputs"), str):
                 return None
-            fitting = [(self.layers[-1]["name"], self.input(self.shapes[self.layers[-1]["inputs"]]))]
+            fitting = [(last["name"], self.input(self.shapes[last["inputs"]]))]
         owner, source = self.draw(st.sampled_from(fitting))
         return self.add(kind, {"layer": owner}, [source])
 

@@ -10,15 +10,11 @@ from typing import Annotated
 import typer
 
 from dualml.cli import service_commands, training_commands
+from dualml.cli.exit_codes import BUG, DONE, WRONG_INPUT
 from dualml.errors import DualmlError
 
-DONE, DIFFERS, WRONG_INPUT, UNDECIDED = 0, 1, 2, 3
-"""Exit codes: done and parity holds; parity differs; the user's input is wrong; undecided."""
 TYPER_INTERRUPTED = 130
 """What typer makes of Ctrl-C; the contract says 2 and a message."""
-BUG = 70
-"""Exit code of an error in dualml itself (EX_SOFTWARE of sysexits.h): none of the published ones."""
-
 app = typer.Typer(
     name="dualml",
     help="One model, two frameworks, proven equal: PyTorch and Keras/TensorFlow from one spec.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dualml.cli.main import DIFFERS, DONE, UNDECIDED
+from dualml.cli.exit_codes import DIFFERS, DONE, UNDECIDED
 from dualml.cli.output import check_target, write_json
 from dualml.errors import RunError
 from dualml.parity.report import Report

@@ -22,7 +22,7 @@ from dualml import (
     Train,
     registry,
 )
-from dualml.cli.main import DIFFERS, DONE, UNDECIDED
+from dualml.cli.exit_codes import DIFFERS, DONE, UNDECIDED
 from dualml.errors import ParityError
 from dualml.protocol import State
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dualml
-from dualml.cli.main import UNDECIDED
+from dualml.cli.exit_codes import UNDECIDED
 from dualml.training.run_directory import open_run
 
 BACKENDS = ("torch", "tensorflow")

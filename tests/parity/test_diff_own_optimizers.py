@@ -164,3 +164,18 @@ def test_memory_of_another_meaning_is_no_second_difference():
         pairs.CLASSES,
     )
     assert pairs.causes(report) == ["optimizer.decay_coupling"]
+
+
+def test_a_function_may_go_through_its_parameters_twice():
+    def grouped(parameters):
+        many = [item for item in parameters if item.ndim > 1]
+        few = [item for item in parameters if item.ndim <= 1]
+        groups = [{"params": many}, {"params": few, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=0.01, weight_decay=0.01)
+
+    models = [pairs.torch_mlp() for _ in range(2)]
+    made = [
+        dualml.Trainable(model, nn.CrossEntropyLoss(), make)
+        for model, make in zip(models, (lambda given: torch.optim.AdamW(given, lr=0.01), grouped), strict=True)
+    ]
+    assert pairs.causes(dualml.diff(*made, pairs.BATCH, pairs.CLASSES)) == ["optimizer.decay_scope"]

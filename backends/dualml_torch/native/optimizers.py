@@ -255,7 +255,7 @@ def copy_optimizer(given: Any, parameters: Mapping[int, nn.Parameter], model: nn
     """
     optimizer, scheduler = _pair(given)
     if not isinstance(optimizer, optim.Optimizer):
-        optimizer, scheduler = _pair(optimizer(model.parameters()) if callable(optimizer) else None)
+        optimizer, scheduler = _pair(optimizer(list(model.parameters())) if callable(optimizer) else None)
         if not isinstance(optimizer, optim.Optimizer):
             raise ParityError(
                 "optimizer must be a torch.optim.Optimizer over the model's parameters, a pair of one and its "
